@@ -1,0 +1,1 @@
+"""Plain types and rules. No I/O, no clock."""

@@ -1,0 +1,91 @@
+"""The errors that cross layers. Each carries a sentence for a person and, where there is one, the remedy."""
+
+from uuid import UUID
+
+from emag_syncd.domain.runs import ErrorKind
+
+
+class SyncdError(Exception):
+    """Anything this daemon can explain. ``remedy`` says what to do about it."""
+
+    kind: ErrorKind = ErrorKind.INTERNAL
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        """Keep the message and the remedy apart, for logs and pages that show them apart."""
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """Return the message and the remedy in one line."""
+        return f"{self.message}: {self.remedy}" if self.remedy else self.message
+
+
+class ConfigurationError(SyncdError):
+    """A setting is missing, unknown or wrong."""
+
+
+class FencedError(SyncdError):
+    """The run was ended by somebody else: it may write nothing any more."""
+
+    kind = ErrorKind.INTERRUPTED
+
+    def __init__(self, run_id: UUID) -> None:
+        """Name the run."""
+        super().__init__(f"run {run_id} was ended by somebody else")
+        self.run_id = run_id
+
+
+class BusyError(SyncdError):
+    """A run of the account is under way; ``run_id`` says which."""
+
+    def __init__(self, account: str, run_id: UUID | None) -> None:
+        """Name the account and the run that is under way."""
+        super().__init__(
+            f"a sync of account {account} is already running ({run_id})",
+            remedy="wait for it, or cancel it",
+        )
+        self.account = account
+        self.run_id = run_id
+
+
+class DatabaseError(SyncdError):
+    """PostgreSQL can't be reached, refused, or did not answer in time."""
+
+    kind = ErrorKind.DATABASE
+
+
+class MarketplaceError(SyncdError):
+    """The marketplace's answer ends the run. The base of all of its kinds."""
+
+    kind = ErrorKind.MARKETPLACE_REJECTED
+
+
+class UnavailableError(MarketplaceError):
+    """The marketplace did not answer usefully, however often it was asked."""
+
+    kind = ErrorKind.MARKETPLACE_UNAVAILABLE
+
+
+class RejectedError(MarketplaceError):
+    """The marketplace understood the request and refused it."""
+
+    kind = ErrorKind.MARKETPLACE_REJECTED
+
+
+class CredentialsError(MarketplaceError):
+    """The marketplace refused the user name or the password, or the user has no right to the API."""
+
+    kind = ErrorKind.CREDENTIALS
+
+
+class IpNotAllowedError(MarketplaceError):
+    """The marketplace does not know this machine's public address."""
+
+    kind = ErrorKind.IP_NOT_ALLOWED
+
+
+class ProtocolError(MarketplaceError):
+    """The marketplace answered something that its documentation rules out: nothing it says can be relied on."""
+
+    kind = ErrorKind.PROTOCOL
