@@ -42,6 +42,7 @@ CREATE TABLE emag_sync_logs (
     heartbeat_at timestamptz,
     lease_expires_at timestamptz,
     lease_token uuid,
+    commits bigint NOT NULL DEFAULT 0,
     scan_id uuid
 ) WITH (fillfactor = 70)
 """

@@ -1,5 +1,6 @@
 """The errors that cross layers. Each carries a sentence for a person and, where there is one, the remedy."""
 
+from datetime import datetime
 from uuid import UUID
 
 from emag_syncd.domain.runs import ErrorKind
@@ -50,9 +51,17 @@ class BusyError(SyncdError):
 
 
 class DatabaseError(SyncdError):
-    """PostgreSQL can't be reached, refused, or did not answer in time."""
+    """PostgreSQL can't be reached, refused, or did not answer in time.
+
+    ``may_pass`` says whether the same may succeed later: an outage passes, a statement it can't take does not.
+    """
 
     kind = ErrorKind.DATABASE
+
+    def __init__(self, message: str, *, remedy: str = "", may_pass: bool = True) -> None:
+        """Keep whether another try is of any use."""
+        super().__init__(message, remedy=remedy)
+        self.may_pass = may_pass
 
 
 class MarketplaceError(SyncdError):
@@ -89,3 +98,21 @@ class ProtocolError(MarketplaceError):
     """The marketplace answered something that its documentation rules out: nothing it says can be relied on."""
 
     kind = ErrorKind.PROTOCOL
+
+
+class SlotTakenError(SyncdError):
+    """The slot of the schedule has had its run, here or in another daemon."""
+
+    def __init__(self, account: str, slot: datetime) -> None:
+        """Name the account and the slot."""
+        super().__init__(f"the run of account {account} for {slot.isoformat()} was already started")
+
+
+class ShuttingDownError(SyncdError):
+    """The daemon is about to end and starts no runs."""
+
+    kind = ErrorKind.SHUTDOWN
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__("emag-syncd is shutting down", remedy="ask again when it is back")

@@ -56,15 +56,19 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The entries of one answer of the marketplace, in its order."""
+    """The entries of one answer of the marketplace, in its order.
+
+    ``repeated`` counts entries left out because their id came again further down the same page.
+    """
 
     items: tuple[Item, ...]
     rejects: tuple[Reject, ...] = ()
+    repeated: int = 0
 
     @property
     def size(self) -> int:
         """How many entries came, usable or not."""
-        return len(self.items) + len(self.rejects)
+        return len(self.items) + len(self.rejects) + self.repeated
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,12 +135,13 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended, before it is recorded."""
+    """How a run ended, before it is recorded. With ``scan_done`` there is nothing left to take up."""
 
     status: Status
     errors: tuple[RunError, ...] = ()
+    scan_done: bool = False
 
     @classmethod
-    def of(cls, status: Status, kind: ErrorKind, error: str) -> "Outcome":
+    def of(cls, status: Status, kind: ErrorKind, error: str, *, scan_done: bool = False) -> "Outcome":
         """Return an outcome with one error."""
-        return cls(status, (RunError(kind, error),))
+        return cls(status, (RunError(kind, error),), scan_done)

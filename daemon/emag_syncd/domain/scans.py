@@ -1,0 +1,111 @@
+"""The geometry of a scan: positions in the catalogue, pages of a size, and what is left to read."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+LADDER = (100, 50, 25, 10)
+"""The page sizes to go down by while pages fail: each divides 100, so that positions stay aligned."""
+
+STEP_UP_AFTER = 8
+"""How many pages in a row must succeed before the next larger size is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The positions ``[start, end)`` of a catalogue, counted in offers from 0."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class PageJob:
+    """One page to read: ``number`` counts from 1; ``failures`` is how often its positions failed before."""
+
+    number: int
+    size: int
+    failures: int = 0
+
+    @property
+    def span(self) -> Span:
+        """The positions that the page covers."""
+        return Span((self.number - 1) * self.size, self.number * self.size)
+
+
+class PageSizer:
+    """The page size of the moment: down a step when a page fails for its size, up again after a row of successes."""
+
+    def __init__(self, largest: int) -> None:
+        """Start at ``largest``, the size that is configured."""
+        self._sizes = (largest, *(size for size in LADDER if size < largest))
+        self._step = 0
+        self._successes = 0
+
+    @property
+    def size(self) -> int:
+        """How many offers to ask for now."""
+        return self._sizes[self._step]
+
+    def succeeded(self) -> None:
+        """Count a page that came."""
+        self._successes += 1
+        if self._step and self._successes >= STEP_UP_AFTER:
+            self._step -= 1
+            self._successes = 0
+
+    def failed(self, size: int) -> None:
+        """Count a page of ``size`` that a smaller one might have spared.
+
+        Pages that were asked for before the size went down say nothing about the smaller one.
+        """
+        self._successes = 0
+        if size >= self.size and self._step + 1 < len(self._sizes):
+            self._step += 1
+
+
+@dataclass(slots=True)
+class _Stretch:
+    span: Span
+    failures: int
+
+
+class Worklist:
+    """What a scan has still to read, in order; what failed goes to the end of the line."""
+
+    def __init__(self, spans: Iterable[Span]) -> None:
+        """Begin with ``spans``."""
+        self._stretches = deque(_Stretch(span, 0) for span in spans if span.start < span.end)
+
+    def __bool__(self) -> bool:
+        """Whether anything is left."""
+        return bool(self._stretches)
+
+    def add(self, span: Span, failures: int = 0) -> None:
+        """Put ``span`` at the end of the line."""
+        self._stretches.append(_Stretch(span, failures))
+
+    def take(self, size: int) -> PageJob:
+        """Take the next page, of ``size`` offers. It may reach over positions that were read before."""
+        stretch = self._stretches[0]
+        job = PageJob(stretch.span.start // size + 1, size, stretch.failures)
+        if job.span.end >= stretch.span.end:
+            self._stretches.popleft()
+        else:
+            stretch.span = Span(job.span.end, stretch.span.end)
+        return job
+
+
+def gaps(read: Iterable[Span], end: int) -> list[Span]:
+    """Return what is missing of ``[0, end)`` when ``read``, in order and apart, was read."""
+    missing: list[Span] = []
+    position = 0
+    for span in read:
+        if position >= end:
+            break
+        if span.start > position:
+            missing.append(Span(position, min(span.start, end)))
+        position = max(position, span.end)
+    if position < end:
+        missing.append(Span(position, end))
+    return missing

@@ -1,0 +1,301 @@
+"""What can happen on the way, over real sockets: each is told apart, in words, and none hangs."""
+
+import asyncio
+import gzip
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from emag_syncd.domain.errors import ConfigurationError, MarketplaceError, ProtocolError, UnavailableError
+from emag_syncd.marketplace import transport
+from emag_syncd.marketplace.client import Client
+from emag_syncd.marketplace.errors import TransientError
+from emag_syncd.marketplace.link import AccountLink
+from tests.marketplace.conftest import PASSWORD, Marketplace, Noted, ok, settings_for
+
+Speaks = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def raw_server(
+    speaks: Speaks, tls: ssl.SSLContext | None = None, *, awaits: bytes = b"\r\n\r\n"
+) -> AsyncIterator[int]:
+    """Listen and, once ``awaits`` has come, let ``speaks`` write what it wants. Gives the port."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with AsyncExitStack() as stack:
+            stack.callback(writer.close)
+            try:
+                await reader.readuntil(awaits)
+                await speaks(writer)
+            except (ConnectionError, asyncio.IncompleteReadError):
+                return
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def failure(base_url: str, noted: Noted, **others: Any) -> TransientError:
+    """Ask for a page and return the failure."""
+    async with AccountLink(settings_for(base_url, **others)) as link:
+        with pytest.raises(TransientError) as caught:
+            await Client(link, noted).read_page({}, 1, 100)
+    return caught.value
+
+
+def writes(data: bytes) -> Speaks:
+    """Return a server that writes this and hangs up."""
+
+    async def speaks(writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+        await writer.drain()
+
+    return speaks
+
+
+@pytest.mark.parametrize(
+    ("data", "outcome", "shrink", "final", "says"),
+    [
+        (b"", "connection", True, UnavailableError, "closed the connection before its answer was complete"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}",
+            "connection",
+            True,
+            UnavailableError,
+            "closed the conn",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+            "connection",
+            True,
+            UnavailableError,
+            "closed",
+        ),
+        (
+            b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+            "bad_answer",
+            False,
+            ProtocolError,
+            "is not HTTP: check accounts.main.base_url",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 7\r\n\r\nnotgzip",
+            "connection",
+            True,
+            UnavailableError,
+            "closed the connection",
+        ),
+    ],
+)
+async def test_an_answer_that_is_cut_or_garbled(
+    noted: Noted, data: bytes, outcome: str, shrink: bool, final: type[MarketplaceError], says: str
+) -> None:
+    """Connections that end early are no protocol errors; what isn't HTTP is one."""
+    async with raw_server(writes(data)) as port:
+        error = await failure(f"http://127.0.0.1:{port}", noted)
+    assert says in str(error)
+    assert (noted.outcomes, error.shrink, type(error.final())) == ([outcome], shrink, final)
+
+
+async def test_what_came_before_the_cut_is_kept(noted: Noted) -> None:
+    """The note of a cut answer has its status and its beginning."""
+    async with raw_server(writes(b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"isErr')) as port:
+        await failure(f"http://127.0.0.1:{port}", noted)
+    assert (noted.calls[0].status_code, noted.calls[0].response_bytes, noted.calls[0].body) == (
+        200,
+        7,
+        '{"isErr',
+    )
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"])
+async def test_silence_and_slow_drips_end_with_the_timeout(noted: Noted, head: bytes) -> None:
+    """A server that says nothing, and one that sends a byte now and then, both end after the timeout in all."""
+
+    async def drips(writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        while True:
+            if head:
+                writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async with raw_server(drips) as port:
+        error = await failure(f"http://127.0.0.1:{port}", noted, request_timeout_seconds=0.2)
+    assert "no whole answer" in error.message
+    assert "within 0.2 seconds" in error.message
+    assert "accounts.main.request_timeout_seconds" in error.remedy
+    assert (noted.outcomes, error.shrink) == (["timeout"], True)
+
+
+async def test_an_endless_body_ends(
+    marketplace: Marketplace, client: Client, noted: Noted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than the largest body is not read, packed or not."""
+    monkeypatch.setattr(transport, "LARGEST_BODY", 2**20)
+    packed = gzip.compress(b" " * 2**24)
+    marketplace.says(web.Response(body=packed, headers={"Content-Encoding": "gzip"}))
+    with pytest.raises(TransientError, match="longer than 1 MiB") as caught:
+        await client.read_page({}, 1, 100)
+    assert caught.value.shrink
+    assert noted.outcomes == ["bad_answer"]
+    assert (noted.calls[0].response_bytes or 0) <= 2**20
+
+
+async def test_nobody_listens(noted: Noted) -> None:
+    """A refused connection names the host and says so; a smaller page would not help."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        error = await failure(f"http://127.0.0.1:{port}", noted)
+    assert f"can't connect to 127.0.0.1:{port}: " in error.message
+    assert "refused" in error.message.lower()
+    assert (noted.outcomes, error.shrink, type(error.final())) == (["connection"], False, UnavailableError)
+    assert (noted.calls[0].status_code, noted.calls[0].response_bytes, noted.calls[0].body) == (
+        None,
+        None,
+        None,
+    )
+
+
+async def test_an_unknown_host(noted: Noted) -> None:
+    """A name that can't be resolved points to base_url and DNS."""
+    error = await failure("http://no-such-host.invalid/api-3", noted)
+    assert "can't connect to no-such-host.invalid" in error.message
+    assert "DNS" in error.remedy
+    assert not error.shrink
+
+
+@pytest.fixture
+def self_signed(tmp_path: Path) -> ssl.SSLContext:
+    """Make a certificate that nobody else signed."""
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-subj",
+            "/CN=localhost",
+            "-keyout",
+            key,
+            "-out",
+            certificate,
+        ],
+        check=True,
+        capture_output=True,
+    )
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    return tls
+
+
+async def test_a_certificate_that_nobody_signed(noted: Noted, self_signed: ssl.SSLContext) -> None:
+    """TLS is verified: a self-signed certificate is refused in clear words."""
+    async with raw_server(writes(b""), self_signed) as port:
+        error = await failure(f"https://127.0.0.1:{port}", noted)
+    assert "no secure connection to 127.0.0.1" in error.message
+    assert "self-signed certificate" in error.message
+    assert not error.shrink
+
+
+async def test_a_server_without_tls(noted: Noted) -> None:
+    """Plain HTTP where TLS is expected is a failed handshake."""
+    async with raw_server(writes(b"HTTP/1.1 400 Bad Request\r\n\r\n"), awaits=b"\x16") as port:
+        error = await failure(f"https://127.0.0.1:{port}", noted)
+    assert "no secure connection to 127.0.0.1" in error.message
+    assert noted.outcomes == ["connection"]
+
+
+async def test_a_redirect_is_not_followed(marketplace: Marketplace, client: Client) -> None:
+    """Credentials go to nobody but the configured host."""
+    marketplace.says(web.Response(status=307, headers={"Location": marketplace.url + "/other"}))
+    with pytest.raises(ProtocolError, match=r"check accounts\.main\.base_url"):
+        await client.count({})
+    assert len(marketplace.asked) == 1
+
+
+async def test_proxies_of_the_environment_are_ignored(
+    marketplace: Marketplace, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that somebody's shell knows would change the address that the marketplace sees."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    marketplace.says(ok([]))
+    assert (await client.read_page({}, 1, 1)).size == 0
+
+
+async def test_connections_are_kept_alive_and_used_again(marketplace: Marketplace, client: Client) -> None:
+    """Two requests share one connection, and its socket looks whether the other side still lives."""
+    marketplace.says(ok([]))
+    await client.read_page({}, 1, 1)
+    session = client._link._session
+    assert session is not None
+    assert isinstance(session.connector, aiohttp.TCPConnector)
+    [[(protocol, _)]] = [list(pool) for pool in session.connector._conns.values()]
+    assert protocol.transport is not None
+    sock = protocol.transport.get_extra_info("socket")
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
+    await client.read_page({}, 2, 1)
+    assert [next(iter(pool))[0] for pool in session.connector._conns.values()] == [protocol]
+
+
+async def test_an_endpoint_echoing_credentials_gives_nothing_away(
+    marketplace: Marketplace, client: Client, noted: Noted
+) -> None:
+    """A server that repeats the request's headers everywhere leaves no trace of them in notes and errors."""
+
+    async def echo(request: web.Request) -> web.StreamResponse:
+        said = request.headers["Authorization"]
+        return web.json_response(
+            {
+                "isError": True,
+                "messages": [f"got {said}", PASSWORD],
+                "echo": [said, PASSWORD, {"p": PASSWORD}],
+            },
+            status=500,
+        )
+
+    marketplace.says(echo)
+    with pytest.raises(TransientError) as caught:
+        await client.read_page({}, 1, 1)
+    token = marketplace.headers[0]["Authorization"].split()[1]
+    [call] = noted.calls
+    everything = f"{call!r} {caught.value!r} {caught.value} {client._link.settings!r} {caught.value.__cause__!r}"
+    assert call.messages == ("got Basic ***", "***")
+    for secret in (token, PASSWORD, PASSWORD.replace('"', '\\"'), "ss/w"):
+        assert secret not in everything
+
+
+async def test_errors_of_the_transport_keep_no_headers(noted: Noted) -> None:
+    """The library's own error, which holds the request's headers, is not chained to ours."""
+    async with raw_server(writes(b"HTTP/1.1 999999 What\r\n\r\n")) as port:
+        error = await failure(f"http://127.0.0.1:{port}", noted)
+    assert error.__cause__ is None
+    assert error.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "marketplace-api.emag.ro", "ftp://x", "https://", "https://user:secret@x/api", "https://x/?a=b"],
+)
+def test_an_address_that_can_not_be_one_is_refused(address: str) -> None:
+    """base_url must be http or https, with a host, and without credentials: it stands in logs."""
+    with pytest.raises(ConfigurationError, match=r"accounts\.main\.base_url") as caught:
+        settings_for(address)
+    assert "secret" not in str(caught.value)
