@@ -63,25 +63,30 @@ CREATE UNIQUE INDEX emag_sync_logs_one_per_slot
 RUNS_BY_ACCOUNT = "CREATE INDEX emag_sync_logs_by_account ON emag_sync_logs (account_type, started_at DESC)"
 RUNS_BY_START = "CREATE INDEX emag_sync_logs_by_start ON emag_sync_logs (started_at DESC, id)"
 
-# However a run is ended, by the daemon or by an operator's UPDATE: from then on nobody holds its lease,
-# and its row says when it ended.
-END_RUN = """
-CREATE FUNCTION emag_sync_logs_end_run() RETURNS trigger LANGUAGE plpgsql AS $$
+# However a run is ended, by the daemon or by an operator's UPDATE: from then on nobody holds its lease, and its row
+# says when it ended. A row that is set back to running by hand begins anew, and is nobody's.
+STATUS_CHANGED = """
+CREATE FUNCTION emag_sync_logs_status_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.lease_token := NULL;
     NEW.lease_expires_at := NULL;
-    NEW.completed_at := coalesce(NEW.completed_at, clock_timestamp());
-    NEW.duration_seconds :=
-        coalesce(NEW.duration_seconds, extract(epoch FROM NEW.completed_at - NEW.started_at));
+    IF NEW.status = 'running' THEN
+        NEW.completed_at := NULL;
+        NEW.duration_seconds := NULL;
+    ELSE
+        NEW.completed_at := coalesce(NEW.completed_at, clock_timestamp());
+        NEW.duration_seconds :=
+            coalesce(NEW.duration_seconds, extract(epoch FROM NEW.completed_at - NEW.started_at));
+    END IF;
     RETURN NEW;
 END
 $$
 """
 
-END_RUN_TRIGGER = """
-CREATE TRIGGER emag_sync_logs_end_run BEFORE UPDATE OF status ON emag_sync_logs
-    FOR EACH ROW WHEN (OLD.status = 'running' AND NEW.status <> 'running')
-    EXECUTE FUNCTION emag_sync_logs_end_run()
+STATUS_CHANGED_TRIGGER = """
+CREATE TRIGGER emag_sync_logs_status_changed BEFORE UPDATE OF status ON emag_sync_logs
+    FOR EACH ROW WHEN ((OLD.status = 'running') <> (NEW.status = 'running'))
+    EXECUTE FUNCTION emag_sync_logs_status_changed()
 """
 
 PROGRESS = """
@@ -192,9 +197,7 @@ CREATE TABLE emag_product_changes (
     changes jsonb NOT NULL DEFAULT '{}'
 )
 """
-CHANGES_BY_OFFER = (
-    "CREATE INDEX emag_product_changes_by_offer ON emag_product_changes (account_type, emag_id, id)"
-)
+CHANGES_BY_OFFER = "CREATE INDEX emag_product_changes_by_offer ON emag_product_changes (account_type, emag_id, id)"
 CHANGES_BY_TIME = (
     "CREATE INDEX emag_product_changes_by_time ON emag_product_changes"
     " USING brin (changed_at) WITH (autosummarize = on)"
@@ -230,8 +233,7 @@ CREATE TABLE emag_api_calls (
 )
 """
 API_CALLS_BY_TIME = (
-    "CREATE INDEX emag_api_calls_by_time ON emag_api_calls"
-    " USING brin (called_at) WITH (autosummarize = on)"
+    "CREATE INDEX emag_api_calls_by_time ON emag_api_calls USING brin (called_at) WITH (autosummarize = on)"
 )
 
 STATEMENTS = (
@@ -240,8 +242,8 @@ STATEMENTS = (
     ONE_PER_SLOT,
     RUNS_BY_ACCOUNT,
     RUNS_BY_START,
-    END_RUN,
-    END_RUN_TRIGGER,
+    STATUS_CHANGED,
+    STATUS_CHANGED_TRIGGER,
     PROGRESS,
     SCANS,
     SCAN_PAGES,
@@ -279,4 +281,4 @@ def downgrade() -> None:
     """Drop the tables."""
     for table in TABLES:
         op.execute(f"DROP TABLE {table}")
-    op.execute("DROP FUNCTION emag_sync_logs_end_run()")
+    op.execute("DROP FUNCTION emag_sync_logs_status_changed()")

@@ -1,5 +1,6 @@
 """The sources of settings: which of them wins, and what is refused about each."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -164,11 +165,21 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
         ({"XDG_STATE_HOME": "relative", "HOME": "/h"}, "/h/.local/state/emag-syncd"),
     ],
 )
-def test_the_state_directory_follows_systemd_then_xdg_then_home(environ: dict[str, str], expected: str) -> None:
+def test_the_state_directory_follows_systemd_then_xdg_then_home(
+    environ: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where files go is what the service manager says, else what the desktop's convention says."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert state_directory(environ) == Path(expected)
 
 
-def test_the_state_directory_is_found_without_any_variable() -> None:
+def test_roots_state_directory_is_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What root starts by hand finds the files of the daemon that systemd started."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert state_directory({"HOME": "/root"}) == Path("/var/lib/emag-syncd")
+
+
+def test_the_state_directory_is_found_without_any_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     """With an empty environment the user database knows the home."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert state_directory({}).is_absolute()

@@ -181,7 +181,7 @@ def test_a_warning_is_short() -> None:
     """A huge value is shown by its beginning."""
     [odd] = decoded({"id": 1, "status": "x" * 10_000}).odd
     assert odd.column == "status"
-    assert odd.value.startswith("'xxx")
+    assert odd.value.startswith('"xxx')
     assert len(odd.value) == 200
 
 

@@ -1,5 +1,6 @@
 """Where settings come from: a TOML file, environment variables over it, and credential files over both."""
 
+import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -158,10 +159,15 @@ def _unknown(variable: str) -> str:
 
 
 def state_directory(environ: Mapping[str, str]) -> Path:
-    """Return where the daemon may keep files: systemd's, else XDG's, else the one under the user's home."""
+    """Return where the daemon may keep files: systemd's, else XDG's, else the system's or the user's own.
+
+    Root's own folders are closed to the user that an embedded PostgreSQL runs as.
+    """
     if given := environ.get("STATE_DIRECTORY", "").split(":")[0]:
         return Path(given)
     xdg = environ.get("XDG_STATE_HOME", "")
     if Path(xdg).is_absolute():
         return Path(xdg) / "emag-syncd"
+    if os.geteuid() == 0:
+        return Path("/var/lib/emag-syncd")
     return Path(environ.get("HOME") or "~").expanduser() / ".local" / "state" / "emag-syncd"

@@ -8,7 +8,7 @@ LADDER = (100, 50, 25, 10)
 """The page sizes to go down by while pages fail: each divides 100, so that positions stay aligned."""
 
 STEP_UP_AFTER = 8
-"""How many pages in a row must succeed before the next larger size is tried again."""
+"""How many pages in a row must succeed before a larger one is tried, at first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,34 +34,59 @@ class PageJob:
 
 
 class PageSizer:
-    """The page size of the moment: down a step when a page fails for its size, up again after a row of successes."""
+    """The page size of the moment: down a step when a page fails for its size, up again when a larger page comes.
+
+    A larger page is tried now and then, one at a time: after a row of successes, twice as long after each try
+    that failed.
+    """
 
     def __init__(self, largest: int) -> None:
         """Start at ``largest``, the size that is configured."""
         self._sizes = (largest, *(size for size in LADDER if size < largest))
         self._step = 0
         self._successes = 0
+        self._needed = STEP_UP_AFTER
+        self._trying = False
+
+    @property
+    def steps(self) -> int:
+        """How many sizes there are."""
+        return len(self._sizes)
 
     @property
     def size(self) -> int:
-        """How many offers to ask for now."""
+        """How many offers a page has now."""
         return self._sizes[self._step]
 
-    def succeeded(self) -> None:
-        """Count a page that came."""
-        self._successes += 1
-        if self._step and self._successes >= STEP_UP_AFTER:
-            self._step -= 1
-            self._successes = 0
+    def take(self, position: int) -> int:
+        """Return how many offers to ask for at ``position``. A larger page is tried only where one begins."""
+        if not self._step or self._successes < self._needed or position % (larger := self._sizes[self._step - 1]):
+            return self.size
+        self._successes = 0
+        self._trying = True
+        return larger
 
-    def failed(self, size: int) -> None:
-        """Count a page of ``size`` that a smaller one might have spared.
+    def succeeded(self, size: int) -> None:
+        """Count a page of ``size`` that came."""
+        self._successes += 1
+        if size > self.size:
+            self._step = self._sizes.index(size)
+            self._successes = 0
+            self._needed = STEP_UP_AFTER
+            self._trying = False
+
+    def failed(self, size: int) -> bool:
+        """Count a page of ``size`` that a smaller one might have spared; whether there is a smaller one.
 
         Pages that were asked for before the size went down say nothing about the smaller one.
         """
         self._successes = 0
-        if size >= self.size and self._step + 1 < len(self._sizes):
+        if size > self.size:
+            self._needed *= 2 if self._trying else 1
+            self._trying = False
+        elif self._step + 1 < len(self._sizes):
             self._step += 1
+        return size > self._sizes[-1]
 
 
 @dataclass(slots=True)
@@ -80,6 +105,11 @@ class Worklist:
     def __bool__(self) -> bool:
         """Whether anything is left."""
         return bool(self._stretches)
+
+    @property
+    def position(self) -> int:
+        """Where the next page to take begins, or lies."""
+        return self._stretches[0].span.start
 
     def add(self, span: Span, failures: int = 0) -> None:
         """Put ``span`` at the end of the line."""

@@ -1,7 +1,7 @@
 """The slots of a schedule: points in time that every daemon computes alike, so that each runs once in the fleet."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
@@ -14,6 +14,7 @@ GAPS_LOOKED_AT = 50
 """A cron expression has no period: so many of its slots tell how far apart they may be."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
 
 
 class Slots:
@@ -35,9 +36,8 @@ class Slots:
             case Every(period=period):
                 return now - (now - _EPOCH - self._offset) % period
             case Cron(expression=expression):
-                # One tick back from just after now includes now itself.
-                after = now.astimezone(self._timezone) + timedelta(seconds=1)
-                return next(CronSim(expression, after, reverse=True)).astimezone(UTC)
+                start = _behind_repeated_hour((now.astimezone(UTC) + _TICK).astimezone(self._timezone))
+                return _first(CronSim(expression, start, reverse=True), lambda slot: slot <= now)
             case Off():
                 return None
 
@@ -58,10 +58,23 @@ class Slots:
                 latest = self.latest(moment)
                 return latest + period if latest is not None else None
             case Cron(expression=expression):
-                found = next(CronSim(expression, moment.astimezone(self._timezone)), None)
-                return found.astimezone(UTC) if found else None
+                start = moment.astimezone(self._timezone)
+                return _first(CronSim(expression, start), lambda slot: slot > moment)
             case Off():
                 return None
+
+
+def _behind_repeated_hour(local: datetime) -> datetime:
+    """Return ``local``, or, in the hour that the end of summer time repeats, what is surely behind it.
+
+    There cronsim takes the clock's second turn for its first, and would miss the slots in between.
+    """
+    first, second = local.replace(fold=0).utcoffset(), local.utcoffset()
+    return local + (first - second) if first and second else local
+
+
+def _first(slots: Iterable[datetime], wanted: Callable[[datetime], bool]) -> datetime | None:
+    return next(filter(wanted, (slot.astimezone(UTC) for slot in slots)), None)
 
 
 def _offset(schedule: Schedule, key: str) -> timedelta:

@@ -1,5 +1,6 @@
 """Decodes an offer into its columns. No value, however odd, costs more than its own column."""
 
+import json
 from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -125,7 +126,7 @@ def _main_url(image: Any) -> str | None:
 
 
 def _shown(value: Any) -> str:
-    return repr(value)[:LONGEST_SHOWN]
+    return json.dumps(value, default=float, ensure_ascii=False)[:LONGEST_SHOWN]
 
 
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {

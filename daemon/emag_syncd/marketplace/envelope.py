@@ -8,10 +8,13 @@ from typing import Any
 import msgspec
 
 from emag_syncd.domain.numbers import number
-from emag_syncd.marketplace.repair import repair
+from emag_syncd.marketplace.repair import DEEPEST, repair
 
 MOST_MESSAGES = 20
 LONGEST_MESSAGE = 500
+
+FRAME = 2
+"""Levels of nesting around each of the results: an offer is repaired alike in its answer and by itself."""
 
 
 class Envelope(msgspec.Struct):
@@ -56,7 +59,7 @@ def read_envelope(body: bytes) -> Envelope | None:
     if not text.lstrip().startswith(b"{"):
         return None
     try:
-        return _decode(repair(text.decode()).encode())
+        return _decode(repair(text.decode(), deepest=DEEPEST + FRAME).encode())
     except (msgspec.DecodeError, ValueError, RecursionError):
         return None
 

@@ -34,11 +34,11 @@ def readable(raw: bytes) -> tuple[bytes, Any]:
     return repaired, parse(repaired)
 
 
-def repair(text: str) -> str:
+def repair(text: str, *, deepest: int = DEEPEST) -> str:
     """Return ``text`` with what jsonb refuses replaced; every other character stays as it is.
 
     NUL and lone surrogates become U+FFFD, control characters are escaped. Numbers out of range, NaN and
-    infinity become strings, and so does what is nested deeper than ``DEEPEST``. What isn't JSON stays so.
+    infinity become strings, and so does what is nested deeper than ``deepest``. What isn't JSON stays so.
     """
     pieces: list[str] = []
     kept = depth = 0
@@ -46,15 +46,15 @@ def repair(text: str) -> str:
         word = match.group()
         if word in "[{":
             depth += 1
-            if depth == DEEPEST + 1:
+            if depth == deepest + 1:
                 pieces.append(text[kept : match.start()])
                 kept = match.start()
         elif word in "]}":
-            if depth == DEEPEST + 1:
+            if depth == deepest + 1:
                 pieces.append(_quoted(text[kept : match.end()]))
                 kept = match.end()
             depth -= 1
-        elif depth <= DEEPEST and (fixed := _fixed(word)) != word:
+        elif depth <= deepest and (fixed := _fixed(word)) != word:
             pieces += (text[kept : match.start()], fixed)
             kept = match.end()
     pieces.append(text[kept:])

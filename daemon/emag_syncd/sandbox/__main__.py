@@ -34,27 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m emag_syncd.sandbox", description=__doc__)
     parser.add_argument("--offers", type=int, default=2500, help="offers of each account")
-    parser.add_argument(
-        "--accounts", type=_names, default=["main", "fbe"], help="names with commas, or how many"
-    )
+    parser.add_argument("--accounts", type=_names, default=["main", "fbe"], help="names with commas, or how many")
     parser.add_argument("--platform", choices=sorted(CURRENCIES), default="emag-ro")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--seed", default="0")
     parser.add_argument("--limits", choices=("on", "off"), default="on")
-    parser.add_argument(
-        "--latency", type=_seconds, default=(0.0, 0.0), help="seconds: one number, or LOW,HIGH"
-    )
-    parser.add_argument(
-        "--odd", action=argparse.BooleanOptionalAction, default=True, help="odd types in some offers"
-    )
+    parser.add_argument("--latency", type=_seconds, default=(0.0, 0.0), help="seconds: one number, or LOW,HIGH")
+    parser.add_argument("--odd", action=argparse.BooleanOptionalAction, default=True, help="odd types in some offers")
     parser.add_argument("--moving", type=float, default=0.0, help="changes a second in each account")
-    parser.add_argument(
-        "--preencode", action="store_true", help="keep encoded rows in memory, for benchmarks"
-    )
-    parser.add_argument(
-        "--exit-with-parent", action="store_true", help="stop when the process that started it dies"
-    )
+    parser.add_argument("--preencode", action="store_true", help="keep encoded rows in memory, for benchmarks")
+    parser.add_argument("--exit-with-parent", action="store_true", help="stop when the process that started it dies")
     return parser
 
 

@@ -61,9 +61,7 @@ def count_offers(account: Account, asked: Asked, fault: Fault | None) -> Answer:
 def read_vat(account: Account, _asked: Asked, _fault: Fault | None) -> Answer:
     """`vat/read`."""
     rates = (VAT_RATES[account.spec.platform], 0.11, 0)
-    rows = [
-        {"vat_id": n, "vat_rate": rate, "is_default": int(n == 1)} for n, rate in enumerate(rates, start=1)
-    ]
+    rows = [{"vat_id": n, "vat_rate": rate, "is_default": int(n == 1)} for n, rate in enumerate(rates, start=1)]
     return Answer(200, envelope(msgspec.json.encode(rows)))
 
 

@@ -93,9 +93,7 @@ CHANGES: Final[dict[str, Operation]] = {
     "remove": lambda account, arguments: account.catalogue.remove(*arguments["ids"]),
     "update": lambda account, arguments: account.catalogue.update(arguments["id"], **arguments["fields"]),
     "move_to_front": lambda account, arguments: account.catalogue.move_to_front(arguments["id"]),
-    "shuffle": lambda account, arguments: account.catalogue.shuffle(
-        Dice("control", arguments.get("seed", 0))
-    ),
+    "shuffle": lambda account, arguments: account.catalogue.shuffle(Dice("control", arguments.get("seed", 0))),
     "duplicate": lambda account, arguments: account.catalogue.duplicate(arguments["id"]),
     "add_unusable": lambda account, arguments: account.catalogue.add_unusable(**arguments),
 }

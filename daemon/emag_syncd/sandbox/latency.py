@@ -6,9 +6,7 @@ from emag_syncd.sandbox.dice import Dice
 class Latency:
     """Seconds before an answer begins: between `low` and `high`, plus `per_row` for each row asked for."""
 
-    def __init__(
-        self, low: float = 0.0, high: float = 0.0, *, per_row: float = 0.0, seed: object = 0
-    ) -> None:
+    def __init__(self, low: float = 0.0, high: float = 0.0, *, per_row: float = 0.0, seed: object = 0) -> None:
         self.low = low
         self.high = high
         self.per_row = per_row

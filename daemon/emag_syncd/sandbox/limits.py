@@ -77,9 +77,7 @@ class Limiter:
         full = [window for window, limit in self._limited() if window.spent + window.foreign >= limit]
         if full:
             own = any(window.spent >= limit for window, limit in self._limited())
-            return Verdict(
-                allowed=False, own_fault=own, headers=self._headers(max(w.left(now) for w in full))
-            )
+            return Verdict(allowed=False, own_fault=own, headers=self._headers(max(w.left(now) for w in full)))
         for window in (self._second, self._minute):
             window.spent += 1
         return Verdict(allowed=True, own_fault=False, headers=self._headers())

@@ -122,9 +122,7 @@ ODD: Final[dict[str, Oddity]] = {
     "validation_object": _map("validation_status", lambda status: status[0]),
     "validation_huge_errors": _put(validation_status=_rejection(120)),
     "validation_errors_list": _map("validation_status", lambda status: [status[0] | {"errors": []}]),
-    "validation_text": _map(
-        "validation_status", lambda status: [status[0] | {"value": str(status[0]["value"])}]
-    ),
+    "validation_text": _map("validation_status", lambda status: [status[0] | {"value": str(status[0]["value"])}]),
     "offer_validation_list": _map("offer_validation_status", lambda status: [status]),
     "translation_null": _put(translation_validation_status=None),
     "translation_object": _map("translation_validation_status", lambda status: status[0]),
@@ -138,25 +136,17 @@ ODD: Final[dict[str, Oddity]] = {
     "stock_missing": _without("stock"),
     "stock_empty": _put(stock=[]),
     "stock_no_warehouse": _map("stock", lambda stock: [{"value": row["value"]} for row in stock]),
-    "recommended_missing": _without(
-        "recommended_price", "best_offer_sale_price", "best_offer_recommended_price"
-    ),
+    "recommended_missing": _without("recommended_price", "best_offer_sale_price", "best_offer_recommended_price"),
     "genius_missing": _without("genius_eligibility", "genius_eligibility_type", "genius_computed"),
-    "nulls": _put(
-        recommended_price=None, min_sale_price=None, max_sale_price=None, warranty=None, category_id=None
-    ),
+    "nulls": _put(recommended_price=None, min_sale_price=None, max_sale_price=None, warranty=None, category_id=None),
     "extra_keys": _put(green_tax={"value": 1.5}, campaign=None, **{"șir nou": [1, {"x": None}], "": 0}),
     "html_entities": _put(name="Ceai &quot;Muntele&quot; &amp; fiii &ndash; 100&nbsp;g", brand="T&amp;T"),
     "description_huge": _put(description="<p>Descriere foarte lungă.</p>" * 9000),
     "description_null": _put(description=None),
     "start_date_text": _put(start_date=""),
-    "images_unordered": _map(
-        "images", lambda images: [*images[::-1], {"url": "https://x/0.jpg", "display_type": 0}]
-    ),
+    "images_unordered": _map("images", lambda images: [*images[::-1], {"url": "https://x/0.jpg", "display_type": 0}]),
     "images_empty": _put(images=[]),
-    "characteristics_unordered": _map(
-        "characteristics", lambda rows: [*rows[::-1], rows[0] | {"tag": "original"}]
-    ),
+    "characteristics_unordered": _map("characteristics", lambda rows: [*rows[::-1], rows[0] | {"tag": "original"}]),
     "key_order": _key_order,
     "nul_characters": _put(name="Cablu\x00 USB", description="\x00", offer_details={"a\x00b": "\x00"}),
     "lone_surrogates": lambda offer: offer.update(name=Raw(b'"Cablu \\ud83d rupt"'), url=Raw(b'"\\udc00"')),

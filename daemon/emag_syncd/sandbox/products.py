@@ -228,10 +228,7 @@ def _presence(platform: str, dice: Dice, colour: str) -> dict[str, Any]:
         shown: dict[str, Any] = {"images": [], "attachments": images}
     else:
         shown = {"images": images, "attachments": []}
-    values = [
-        {"id": 5400 + dice.below(4000), "value": dice.choice(("2 m", "60 W", "PVC", "IP54"))}
-        for _ in range(9)
-    ]
+    values = [{"id": 5400 + dice.below(4000), "value": dice.choice(("2 m", "60 W", "PVC", "IP54"))} for _ in range(9)]
     return shown | {
         "characteristics": [{"id": 9623, "value": colour}, *values],
         "family": {"id": 0, "name": "", "family_type_id": None},

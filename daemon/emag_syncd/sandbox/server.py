@@ -163,11 +163,7 @@ class Sandbox:
         return _finish(exchange, answer, fault.kind)
 
     async def _redirected(self, request: web.Request) -> web.StreamResponse:
-        stats = (
-            self._by_header[header].stats
-            if (header := _header(request)) in self._by_header
-            else self.strangers
-        )
+        stats = self._by_header[header].stats if (header := _header(request)) in self._by_header else self.strangers
         stats.violate("redirect_followed", "with credentials" if header else "without credentials")
         return whole(failed(404))
 

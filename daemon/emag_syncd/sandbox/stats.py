@@ -102,9 +102,7 @@ class Stats:
         return {
             "account": self.account,
             "requests": self.requests,
-            "totals": {
-                f"{resource} {outcome}": number for (resource, outcome), number in sorted(self.totals.items())
-            },
+            "totals": {f"{resource} {outcome}": number for (resource, outcome), number in sorted(self.totals.items())},
             "in_flight": self.in_flight,
             "max_in_flight": self.max_in_flight,
             "refused_by_limit": self.refused_by_limit,

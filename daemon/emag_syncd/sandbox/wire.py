@@ -43,9 +43,7 @@ _REPLACED: Final = {
     Kind.HTML: Answer(200, page_of_gateway(200, "Maintenance"), HTML),
     Kind.EMPTY_BODY: Answer(200, b""),
     Kind.ERROR_TEXTS: Answer(200, refusal(["Something went wrong", "Please contact support"])),
-    Kind.ERROR_OBJECTS: Answer(
-        200, refusal([{"message": "Something went wrong"}, {"text": "Try later"}, None])
-    ),
+    Kind.ERROR_OBJECTS: Answer(200, refusal([{"message": "Something went wrong"}, {"text": "Try later"}, None])),
 }
 
 
@@ -63,9 +61,7 @@ def rewritten(kind: Kind, answer: Answer) -> Answer:
             return answer
 
 
-async def _reset(
-    request: web.Request, _fault: Fault, _answer: Answer, _closing: asyncio.Event
-) -> web.StreamResponse:
+async def _reset(request: web.Request, _fault: Fault, _answer: Answer, _closing: asyncio.Event) -> web.StreamResponse:
     _abort(request)
     return web.Response()
 
@@ -78,25 +74,19 @@ async def _reset_late(
     return response
 
 
-async def _hang(
-    _request: web.Request, _fault: Fault, _answer: Answer, closing: asyncio.Event
-) -> web.StreamResponse:
+async def _hang(_request: web.Request, _fault: Fault, _answer: Answer, closing: asyncio.Event) -> web.StreamResponse:
     await closing.wait()
     return web.Response(status=503)
 
 
-async def _cut(
-    request: web.Request, _fault: Fault, answer: Answer, _closing: asyncio.Event
-) -> web.StreamResponse:
+async def _cut(request: web.Request, _fault: Fault, answer: Answer, _closing: asyncio.Event) -> web.StreamResponse:
     response = await _half(request, answer)
     if request.transport:
         request.transport.close()
     return response
 
 
-async def _drip(
-    request: web.Request, fault: Fault, answer: Answer, closing: asyncio.Event
-) -> web.StreamResponse:
+async def _drip(request: web.Request, fault: Fault, answer: Answer, closing: asyncio.Event) -> web.StreamResponse:
     response = await _begin(request, answer, length=len(answer.body))
     for place in range(len(answer.body)):
         await response.write(answer.body[place : place + 1])
@@ -106,9 +96,7 @@ async def _drip(
     return response
 
 
-async def _endless(
-    request: web.Request, _fault: Fault, answer: Answer, closing: asyncio.Event
-) -> web.StreamResponse:
+async def _endless(request: web.Request, _fault: Fault, answer: Answer, closing: asyncio.Event) -> web.StreamResponse:
     response = await _begin(request, answer, length=None)
     await response.write(answer.body[:-1])
     while not closing.is_set():

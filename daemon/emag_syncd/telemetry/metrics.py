@@ -78,8 +78,7 @@ class Metrics:
     ) -> None:
         """Count a run that ended, after ``duration`` seconds, and its errors."""
         account = self._known(account)
-        self._series.in_progress.set(account, value=0)
-        self._series.running_since.set(account, value=nan)
+        self.run_lost(account)
         self._series.duration.observe(account, operation, status, value=duration)
         self._series.runs.add(account, operation, status)
         for kind in errors:
@@ -87,6 +86,11 @@ class Metrics:
         self.last_run(account, operation, status)
         if status is Status.COMPLETED:
             self.last_success(account, operation, time())
+
+    def run_lost(self, account: str) -> None:
+        """Count no run as under way any more, however it ended."""
+        self._series.in_progress.set(self._known(account), value=0)
+        self._series.running_since.set(self._known(account), value=nan)
 
     def last_run(self, account: str, operation: Operation, status: Status) -> None:
         """Publish how the last run ended; at start-up from the database."""

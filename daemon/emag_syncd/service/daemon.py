@@ -1,0 +1,188 @@
+"""The daemon: starts everything in order, runs until it is told to stop, and stops everything in reverse."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from operator import attrgetter
+from typing import Any
+
+import structlog
+
+from emag_syncd.config import Settings
+from emag_syncd.domain.errors import ConfigurationError
+from emag_syncd.domain.runs import Operation, Status
+from emag_syncd.notify.systemd import Notifier, watchdog_interval
+from emag_syncd.service.background import Background
+from emag_syncd.service.core import Core
+from emag_syncd.service.databases import database_address, open_database, prepare_schema, require_schema
+from emag_syncd.service.gauges import Gauges
+from emag_syncd.service.signals import stop_on_signals
+from emag_syncd.supervision.health import Health
+from emag_syncd.supervision.loops import LagProbe
+from emag_syncd.supervision.prospects import Prospects
+from emag_syncd.supervision.schedule import Schedule
+from emag_syncd.web.server import WebParts, WebServer
+
+log = structlog.get_logger(__name__)
+
+STATUS_SECONDS = 5.0
+
+LONGEST_STOP = 0.9
+"""Of the time for the shutdown: after that the process ends whatever is left to do; that takes another second."""
+
+NEED_RESTART = ("database", "http", "log", "sync.lease_seconds")
+"""Settings that stay as they were when the configuration is read anew."""
+
+
+class Daemon:
+    """One daemon process. ``run`` is its whole life.
+
+    ``reload`` reads the configuration anew and raises ConfigurationError when it is bad; ``on_ready`` is called
+    with the address of the pages once everything works.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        reload: Callable[[], Settings] | None = None,
+        on_ready: Callable[[str], None] | None = None,
+    ) -> None:
+        """Build nothing yet."""
+        self._settings = settings
+        self._reload = reload
+        self._on_ready = on_ready
+        self._notifier = Notifier()
+        self._core: Core | None = None
+        self._schedule: Schedule | None = None
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ask the daemon to end, as SIGTERM does."""
+        self._stop.set()
+
+    async def run(self) -> int:
+        """Run until stopped; return the exit code. Raises ConfigurationError or DatabaseError if it can't start."""
+        stop_on_signals(self._stop)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reconfigure)
+        life = asyncio.create_task(self._live(), name="daemon")
+        stopped = asyncio.create_task(self._stop.wait(), name="stop")
+        await asyncio.wait({life, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        self._notifier.stopping()
+        starting = self._core is None and not life.done()
+        if starting:
+            # There is nothing yet that had to be brought to a good end.
+            life.cancel()
+        settings = self._core.settings if self._core else self._settings
+        await asyncio.wait({life}, timeout=settings.shutdown_seconds * LONGEST_STOP)
+        if not life.done():
+            log.critical("the shutdown took too long; what is left is dropped", action="stop_overdue")
+            return 1
+        return 0 if starting else life.result()
+
+    async def _live(self) -> int:
+        async with AsyncExitStack() as stack:
+            dsn = await stack.enter_async_context(database_address(self._settings, may_join=False))
+            if self._settings.database.url is None:
+                log.warning(
+                    "the embedded PostgreSQL is for a first look; production wants a server of its own",
+                    action="embedded",
+                    remedy="set database.url",
+                )
+            await prepare_schema(self._settings, dsn)
+            database = await stack.enter_async_context(open_database(self._settings, dsn))
+            await require_schema(database)
+            core = Core(self._settings, database, self._stop)
+            stack.push_async_callback(core.close)
+            await _restore_metrics(core)
+            await core.watchdog.recover()
+            await self._serve(core, stack)
+        return 1 if core.failed else 0
+
+    async def _serve(self, core: Core, stack: AsyncExitStack) -> None:
+        prospects = Prospects(core.ledger, core.scans, resume_within_seconds=self._settings.sync.resume_within_seconds)
+        schedule = Schedule(core.accounts, core.supervisor, prospects, core.metrics, self._settings.schedule)
+        lag = LagProbe(core.metrics.loop_lag)
+        loops = [*core.loops(), Gauges(core).loop]
+        health = Health(core.database.dedicated(), [schedule.pulse, lag.pulse, *(loop.pulse for loop in loops)])
+        web = WebServer(self._settings.http, self._web_parts(core, schedule, health))
+        await web.start()
+        stack.push_async_callback(web.close)
+        async with Background(on_failure=core.fail) as background:
+            for loop in (*loops, health.loop):
+                background.start(loop.pulse.name, loop.run())
+            background.start(lag.pulse.name, lag.run())
+            background.start("systemd", self._tell_systemd(core, health))
+            stop_continuing = core.recorder.subscribe(_continuing(schedule))
+            schedule.start()
+            self._core, self._schedule = core, schedule
+            self._notifier.ready()
+            if self._on_ready:
+                self._on_ready(web.address)
+            log.info("ready", action="ready", address=web.address, accounts=core.accounts.names)
+            await self._stop.wait()
+            health.shutting_down = True
+            stop_continuing()
+            await schedule.stop()
+            await core.drain()
+
+    @staticmethod
+    def _web_parts(core: Core, schedule: Schedule, health: Health) -> WebParts:
+        return WebParts(
+            accounts=core.accounts,
+            ledger=core.ledger,
+            supervisor=core.supervisor,
+            schedule=schedule,
+            recorder=core.recorder,
+            metrics=core.metrics,
+            health=health,
+        )
+
+    async def _tell_systemd(self, core: Core, health: Health) -> None:
+        """Say what runs, and that all is well only while every loop turns."""
+        interval = watchdog_interval()
+        pause = min(STATUS_SECONDS, interval / 3) if interval else STATUS_SECONDS
+        while True:
+            if health.alive:
+                self._notifier.watchdog()
+            else:
+                dead = [check.name for check in health.live() if not check.ok]
+                log.warning("loops do not turn", action="loops_dead", loops=dead)
+            running = [handle.lease.account for handle in core.supervisor.handles()]
+            doing = f"syncing {', '.join(running)}" if running else "idle"
+            self._notifier.status(f"{len(core.accounts.names)} accounts, {doing}")
+            await asyncio.sleep(pause)
+
+    def _reconfigure(self) -> None:
+        """Take over a changed configuration; a bad one is refused and the old one stays in force."""
+        if self._reload is None or self._core is None or self._schedule is None:
+            return
+        try:
+            settings = self._reload()
+        except ConfigurationError as error:
+            log.warning("configuration refused; the old one stays in force", action="reload_refused", error=str(error))
+            return
+        self._core.reconfigure(settings)
+        self._schedule.reconfigure(settings)
+        fixed = [name for name in NEED_RESTART if attrgetter(name)(settings) != attrgetter(name)(self._settings)]
+        log.info("configuration reloaded", action="reloaded", needs_restart=fixed)
+
+
+def _continuing(schedule: Schedule) -> Callable[[str, dict[str, Any]], None]:
+    """Return a listener that takes up full scans that were cut short."""
+
+    def listen(event: str, data: dict[str, Any]) -> None:
+        if event == "ended":
+            schedule.consider_continuing(data["account_type"])
+
+    return listen
+
+
+async def _restore_metrics(core: Core) -> None:
+    """Let the metrics begin with what is on record: an alert must not take a restart for a success or a failure."""
+    for (account, operation), when in (await core.ledger.last_successes()).items():
+        core.metrics.last_success(account, operation, when.timestamp())
+    for row in await core.ledger.last_runs():
+        core.metrics.last_run(row["account_type"], Operation(row["operation"]), Status(row["status"]))

@@ -1,0 +1,153 @@
+"""The mirror of the marketplace's offers in ``emag_products``, and its change log."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgspec
+from asyncpg import Record
+
+from emag_syncd.domain.batches import Batch, Progress, ScanRef, SeenPage
+from emag_syncd.domain.errors import FencedError
+from emag_syncd.domain.offers import COLUMNS, Offer
+from emag_syncd.domain.runs import Lease
+from emag_syncd.storage.connections import Connection, Connections
+from emag_syncd.storage.queries import mirror as sql
+
+# As the sale price is a decimal, a change of it is a JSON number, not a string.
+_JSON = msgspec.json.Encoder(decimal_format="number")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is needed of a stored offer to tell whether the one that came is another."""
+
+    raw_hash: bytes | None
+    content_hash: bytes | None
+    removed: bool
+
+
+class Mirror:
+    """The offers of every account. Every method raises DatabaseError when PostgreSQL does not answer."""
+
+    def __init__(self, connections: Connections, *, lease_seconds: float) -> None:
+        """Write through ``connections``; each write renews the run's lease for ``lease_seconds``."""
+        self._connections = connections
+        self._lease_seconds = lease_seconds
+
+    async def known(self, account: str, ids: Sequence[int]) -> dict[int, Known]:
+        """Return the hashes of those of ``ids`` that are stored."""
+        async with self._connections.use() as conn:
+            return {
+                row["emag_id"]: Known(row["raw_hash"], row["content_hash"], row["removed"])
+                async for row in sql.known(conn, account=account, ids=ids)
+            }
+
+    async def stored(self, account: str, ids: Sequence[int]) -> dict[int, Record]:
+        """Return the whole rows of those of ``ids`` that are stored."""
+        async with self._connections.use() as conn:
+            return {row["emag_id"]: row async for row in sql.stored(conn, account=account, ids=ids)}
+
+    async def live_offers(self, account: str) -> int:
+        """Return how many offers of the account are stored and not removed."""
+        async with self._connections.use() as conn:
+            return int(await sql.live_offers(conn, account=account))
+
+    async def states(self) -> list[Record]:
+        """Return how many offers each account has, by state."""
+        async with self._connections.use() as conn:
+            return [row async for row in sql.states(conn)]
+
+    async def commit(
+        self, lease: Lease, scan: ScanRef | None, batch: Batch, progress: Progress, *, commits: int
+    ) -> None:
+        """Write ``batch`` in one transaction, as the run's commit number ``commits`` (from 0).
+
+        The pages are checkpoints of ``scan``, if there is one. The number makes a second try safe: what was
+        committed already is not committed again. Whether an earlier try with an unknown end went through,
+        ``commits_of`` tells. Raises FencedError, with nothing written, when the run was ended or the number is not
+        the next one.
+        """
+        advance = _advance(lease, scan, batch, progress)
+        advance |= {"commits": commits, "lease_seconds": self._lease_seconds}
+        async with self._connections.use() as conn:
+            if not (batch.writes or batch.removals or batch.changes or batch.rejects):
+                await _fenced(conn, lease, advance)
+                return
+            async with conn.transaction():
+                await _fenced(conn, lease, advance)
+                await _write(conn, lease, batch)
+
+    async def commits_of(self, lease: Lease) -> int | None:
+        """Return how many commits the run has made; None when it was ended."""
+        async with self._connections.use() as conn:
+            commits: int | None = await sql.commits_of(conn, run_id=lease.run_id, token=lease.token)
+        return commits
+
+
+async def _fenced(conn: Connection, lease: Lease, advance: Mapping[str, Any]) -> None:
+    if not await sql.advance(conn, **advance):
+        raise FencedError(lease.run_id)
+
+
+async def _write(conn: Connection, lease: Lease, batch: Batch) -> None:
+    if batch.writes:
+        await sql.upsert(conn, [_row(lease.account, offer) for offer in batch.writes])
+    if batch.removals:
+        await sql.remove(conn, account=lease.account, ids=batch.removals)
+    if batch.changes:
+        await sql.append_changes(
+            conn,
+            account=lease.account,
+            run_id=lease.run_id,
+            ids=[change.emag_id for change in batch.changes],
+            kinds=[change.kind for change in batch.changes],
+            changes=[_JSON.encode(change.changes) for change in batch.changes],
+        )
+    if batch.rejects:
+        await sql.set_aside(
+            conn,
+            account=lease.account,
+            run_id=lease.run_id,
+            pages=[page for page, _ in batch.rejects],
+            ids=[reject.emag_id for _, reject in batch.rejects],
+            reasons=[reject.reason for _, reject in batch.rejects],
+            raws=[reject.raw.decode(errors="replace").replace("\x00", "\ufffd") for _, reject in batch.rejects],
+        )
+
+
+def _row(account: str, offer: Offer) -> tuple[Any, ...]:
+    columns = [offer.columns[name] for name in COLUMNS]
+    return (account, offer.emag_id, *columns, offer.content_hash, offer.raw_hash, offer.raw)
+
+
+def _advance(lease: Lease, scan: ScanRef | None, batch: Batch, progress: Progress) -> dict[str, Any]:
+    pages = batch.pages if scan else []
+    stretches = [stretch for page in pages for stretch in _stretches(page)]
+    return {
+        **asdict(batch.counters),
+        "run_id": lease.run_id,
+        "token": lease.token,
+        "warnings": None if batch.warnings is None else _JSON.encode(batch.warnings),
+        "total_items": progress.total_items,
+        "current_page": progress.current_page,
+        "total_pages": progress.total_pages,
+        "progress_items": progress.processed_items,
+        "items_per_second": progress.items_per_second,
+        "seconds_left": progress.seconds_left,
+        "scan_id": scan and scan.id,
+        "pass_no": scan and scan.pass_no,
+        "starts": [stretch[0] for stretch in stretches],
+        "ends": [stretch[1] for stretch in stretches],
+        "bases": [stretch[2] for stretch in stretches],
+        "offsets": [stretch[3] for stretch in stretches],
+    }
+
+
+def _stretches(page: SeenPage) -> Iterable[tuple[int, int, int, str]]:
+    """Split a page's ids into runs that lie within the reach of an int4 offset; nearly always there is one."""
+    by_base: dict[int, list[int]] = {page.ids[0] & ~0x3FFFFFFF if page.ids else 0: []}
+    for emag_id in page.ids:
+        by_base.setdefault(emag_id & ~0x3FFFFFFF, []).append(emag_id & 0x3FFFFFFF)
+    for base, offsets in by_base.items():
+        yield page.start, page.end, base, "{" + ",".join(map(str, offsets)) + "}"

@@ -1,0 +1,156 @@
+-- The run ledger. Every time is PostgreSQL's own; every write of a run is conditional on its lease token.
+
+-- name: claim^
+INSERT INTO emag_sync_logs (
+    sync_type, account_type, operation, status, started_at, triggered_by, sync_params, scheduled_for,
+    worker_id, heartbeat_at, lease_expires_at, lease_token
+)
+VALUES (
+    :sync_type, :account, :operation, 'running', clock_timestamp(), :triggered_by, :sync_params, :scheduled_for,
+    :worker_id, clock_timestamp(), clock_timestamp() + make_interval(secs => :lease_seconds), gen_random_uuid()
+)
+ON CONFLICT DO NOTHING
+RETURNING id, lease_token, started_at;
+
+-- name: slot_taken$
+SELECT EXISTS (
+    SELECT FROM emag_sync_logs
+    WHERE account_type = :account AND sync_type = :sync_type AND operation = :operation
+        AND scheduled_for = :scheduled_for
+);
+
+-- name: running_of^
+SELECT id FROM emag_sync_logs
+WHERE account_type = :account AND sync_type = :sync_type AND status = 'running';
+
+-- name: beat
+-- A row that is locked is skipped: its own page transaction holds it, and renews the lease itself.
+WITH held AS (
+    SELECT l.id FROM emag_sync_logs AS l
+    JOIN unnest(:ids::uuid[], :tokens::uuid[]) AS mine (id, token) ON l.id = mine.id
+    WHERE l.lease_token = mine.token AND l.status = 'running'
+    FOR UPDATE OF l SKIP LOCKED
+), beaten AS (
+    UPDATE emag_sync_logs AS l
+    SET heartbeat_at = clock_timestamp(),
+        lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds)
+    FROM held WHERE l.id = held.id
+)
+SELECT l.id FROM emag_sync_logs AS l
+JOIN unnest(:ids::uuid[], :tokens::uuid[]) AS mine (id, token) ON l.id = mine.id
+WHERE l.lease_token = mine.token AND l.status = 'running';
+
+-- name: finish^
+WITH ended AS (
+    UPDATE emag_sync_logs
+    SET status = :status,
+        errors = errors || :errors,
+        warnings = coalesce(:warnings::jsonb, warnings),
+        api_requests_made = api_requests_made + :api_requests_made,
+        rate_limit_hits = rate_limit_hits + :rate_limit_hits
+    WHERE id = :run_id AND lease_token = :token AND status = 'running'
+    RETURNING *
+), dropped AS (
+    DELETE FROM emag_sync_scans AS s USING ended
+    WHERE :scan_done AND s.id = ended.scan_id
+    RETURNING s.id
+), pages AS (
+    DELETE FROM emag_sync_scan_pages AS p USING dropped WHERE p.scan_id = dropped.id
+)
+SELECT * FROM ended;
+
+-- name: reap
+-- Ends the runs whose process is gone: those whose lease ran out, and those that never had one and are old.
+WITH stale AS (
+    SELECT id FROM emag_sync_logs
+    WHERE status = 'running'
+        AND coalesce(
+            lease_expires_at, started_at + make_interval(secs => :stale_after_seconds)
+        ) < clock_timestamp()
+        AND (:account::text IS NULL OR account_type = :account)
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE emag_sync_logs AS l
+SET status = 'failed',
+    errors = errors || jsonb_build_array(jsonb_build_object(
+        'error', CASE
+            WHEN l.lease_token IS NULL THEN format(
+                'Stale: running since %s without a lease', to_char(l.started_at, 'YYYY-MM-DD HH24:MI:SS TZ'))
+            ELSE format(
+                'Stale: no sign of life from %s since %s',
+                l.worker_id, to_char(l.heartbeat_at, 'YYYY-MM-DD HH24:MI:SS TZ'))
+        END,
+        'kind', 'stale',
+        'timestamp', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+    ))
+FROM stale WHERE l.id = stale.id
+RETURNING l.*;
+
+-- name: held_by_workers
+SELECT id, worker_id FROM emag_sync_logs WHERE status = 'running' AND starts_with(worker_id, :prefix);
+
+-- name: end_runs
+UPDATE emag_sync_logs
+SET status = :status, errors = errors || :errors
+WHERE id = ANY (:ids::uuid[]) AND status = 'running'
+RETURNING *;
+
+-- name: older_than
+SELECT id FROM emag_sync_logs
+WHERE status = 'running' AND started_at < clock_timestamp() - make_interval(secs => :seconds);
+
+-- name: by_id^
+SELECT * FROM emag_sync_logs WHERE id = :run_id;
+
+-- name: running_runs
+SELECT * FROM emag_sync_logs WHERE status = 'running' ORDER BY started_at;
+
+-- name: stale_count$
+SELECT count(*) FROM emag_sync_logs
+WHERE status = 'running'
+    AND coalesce(lease_expires_at, started_at + make_interval(secs => :stale_after_seconds)) < clock_timestamp();
+
+-- name: history
+SELECT * FROM emag_sync_logs
+WHERE (:account::text IS NULL OR account_type = :account)
+    AND (:status::text IS NULL OR status = :status)
+    AND (:before::timestamptz IS NULL OR started_at < :before)
+ORDER BY started_at DESC, id
+LIMIT :limit;
+
+-- name: last_successes
+-- A row that was inserted by hand may say nothing of its end; a run of some pages only says nothing of the rest.
+SELECT account_type, operation, max(coalesce(completed_at, started_at)) AS completed_at
+FROM emag_sync_logs WHERE status = 'completed' AND NOT sync_params ? 'max_pages'
+GROUP BY account_type, operation;
+
+-- name: last_runs
+SELECT DISTINCT ON (account_type, operation) account_type, operation, status
+FROM emag_sync_logs WHERE status <> 'running'
+ORDER BY account_type, operation, started_at DESC;
+
+-- name: outcomes
+-- The latest ended runs of an account, newest first: what the schedule needs to know whether to wait.
+SELECT operation, status, pages_processed,
+    errors -> -1 ->> 'kind' AS kind,
+    extract(epoch FROM clock_timestamp() - coalesce(completed_at, started_at))::float8 AS age_seconds
+FROM emag_sync_logs
+WHERE account_type = :account AND sync_type = :sync_type AND status <> 'running'
+ORDER BY started_at DESC
+LIMIT :limit;
+
+-- name: slot_covered$
+-- A slot needs no run when it had one, or when a full run began after it, one that was to read everything.
+SELECT EXISTS (
+    SELECT FROM emag_sync_logs
+    WHERE account_type = :account AND sync_type = :sync_type
+        AND (
+            (operation = :operation AND scheduled_for >= :slot)
+            OR (operation = 'full_sync' AND started_at >= :slot AND status IN ('completed', 'partial')
+                AND NOT sync_params ? 'max_pages')
+        )
+);
+
+-- name: progress_of
+SELECT p.* FROM emag_sync_progress AS p
+JOIN emag_sync_logs AS l ON l.id = p.sync_log_id AND l.status = 'running';

@@ -1,0 +1,91 @@
+"""Whether the process works, and whether it can do its job. Asking costs nothing: the answers are known already."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from emag_syncd.domain.errors import DatabaseError
+from emag_syncd.storage.connections import DedicatedConnection
+from emag_syncd.storage.migrations import SchemaState, schema_state
+from emag_syncd.supervision.loops import GRACE_SECONDS, Loop, Pulse
+
+PROBE_SECONDS = 2.0
+LONGEST_PROBE_SECONDS = 5.0
+"""A database that takes longer for two small queries is as good as away."""
+
+_SCHEMA_REASONS = {
+    SchemaState.CURRENT: "",
+    SchemaState.PENDING: "the schema is not up to date: run emag-syncd migrate",
+    SchemaState.NEWER: "the schema is newer than this emag-syncd: upgrade it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that is well or not. ``age`` is the seconds since it was last seen; ``reason`` says what is wrong.
+
+    One that is ``late`` is still well, and not for long if it stays so.
+    """
+
+    name: str
+    ok: bool
+    age: float
+    reason: str = ""
+    late: bool = False
+
+
+class Health:
+    """The checks of the process (``live``) and of its surroundings (``ready``)."""
+
+    def __init__(self, connection: DedicatedConnection, pulses: Iterable[Pulse]) -> None:
+        """Watch ``pulses``, and the database through ``connection``."""
+        self.loop = Loop("health", self._probe, every=lambda: PROBE_SECONDS)
+        self.shutting_down = False
+        self._connection = connection
+        self._pulses = [*pulses, self.loop.pulse]
+        self._probed = time.monotonic()
+        self._database = "not tried yet"
+        self._schema = "not tried yet"
+
+    def live(self) -> list[Check]:
+        """Return what must hold for the process to be worth keeping. Neither database nor marketplace is among it."""
+        return [
+            Check(
+                pulse.name,
+                pulse.alive,
+                pulse.age,
+                "" if pulse.alive else f"no turn for {pulse.age:.1f} s, at most {pulse.limit:g} s are normal",
+                pulse.age > pulse.limit - GRACE_SECONDS / 2,
+            )
+            for pulse in self._pulses
+        ]
+
+    def ready(self) -> list[Check]:
+        """Return what must hold for the daemon to do its job."""
+        age = time.monotonic() - self._probed
+        late = f"not looked at for {age:.1f} s" if age > PROBE_SECONDS + GRACE_SECONDS else ""
+        stopping = "shutting down" if self.shutting_down else ""
+        return [
+            Check("database", not (late or self._database), age, late or self._database),
+            Check("schema", not (late or self._schema), age, late or self._schema),
+            Check("shutdown", not stopping, 0.0, stopping),
+        ]
+
+    @property
+    def alive(self) -> bool:
+        """Whether every loop turned lately."""
+        return all(check.ok for check in self.live())
+
+    async def _probe(self) -> None:
+        try:
+            async with asyncio.timeout(LONGEST_PROBE_SECONDS), self._connection.use() as conn:
+                state = await schema_state(conn)
+        except DatabaseError as error:
+            self._database = self._schema = str(error)
+        except TimeoutError:
+            self._database = self._schema = f"no answer within {LONGEST_PROBE_SECONDS:g} s"
+        else:
+            self._database = ""
+            self._schema = _SCHEMA_REASONS[state]
+        self._probed = time.monotonic()

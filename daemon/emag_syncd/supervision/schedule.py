@@ -1,0 +1,243 @@
+"""Starts runs when their slots come. APScheduler only triggers: whether and when a run begins is decided here."""
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+import structlog
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+from emag_syncd.config import Scheduling, Settings
+from emag_syncd.domain.errors import (
+    BusyError,
+    ConfigurationError,
+    DatabaseError,
+    ShuttingDownError,
+    SlotTakenError,
+)
+from emag_syncd.domain.runs import Operation, RunRequest, Trigger
+from emag_syncd.domain.schedules import Off
+from emag_syncd.domain.slots import Slots
+from emag_syncd.supervision.accounts import Accounts
+from emag_syncd.supervision.loops import Pulse
+from emag_syncd.supervision.prospects import Prospects
+from emag_syncd.supervision.supervisor import Supervisor
+from emag_syncd.telemetry.metrics import Metrics
+from emag_syncd.telemetry.series import SchedulerOutcome
+
+log = structlog.get_logger(__name__)
+
+TICK_SECONDS = 5.0
+
+WAITS = {SchedulerOutcome.BUSY: 5.0, SchedulerOutcome.FAILED: 15.0, SchedulerOutcome.PAUSED: 60.0}
+"""What keeps a slot waiting for its run, and after how many seconds at most it is tried again."""
+
+Key: TypeAlias = tuple[str, Operation]
+_chance = random.SystemRandom()
+
+
+class SlotTrigger(BaseTrigger):
+    """Fires at the slots; those that were missed while nobody looked are not made up for one by one."""
+
+    def __init__(self, slots: Slots) -> None:
+        """Fire at ``slots``."""
+        self._slots = slots
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        """Return the first slot that is neither past nor done."""
+        return self._slots.after(max(now, previous_fire_time or now))
+
+
+class Schedule:
+    """The schedules of all accounts."""
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        supervisor: Supervisor,
+        prospects: Prospects,
+        metrics: Metrics,
+        settings: Scheduling,
+    ) -> None:
+        """Start runs with ``supervisor`` where ``prospects`` allows it."""
+        self.pulse = Pulse("scheduler", every=TICK_SECONDS)
+        self._accounts = accounts
+        self._supervisor = supervisor
+        self._prospects = prospects
+        self._metrics = metrics
+        self._settings = settings
+        self._slots: dict[Key, Slots] = {}
+        self._tasks: dict[object, asyncio.Task[None]] = {}
+        self._scheduler = AsyncIOScheduler(
+            timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        )
+        self._scheduler.add_listener(self._odd_event, EVENT_JOB_ERROR | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_MISSED)
+
+    def start(self) -> None:
+        """Begin: with what is due since the last run of each schedule, and with scans that were cut short."""
+        self._lay_out()
+        self._scheduler.start()
+        for key in self._slots:
+            self._serve_later(key)
+        for account in self._accounts.names:
+            self.consider_continuing(account)
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Take over changed schedules. What is waiting to start, starts."""
+        self._settings = settings.schedule
+        self._prospects.resume_within_seconds = settings.sync.resume_within_seconds
+        self._scheduler.remove_all_jobs()
+        for key in self._slots:
+            self._metrics.next_run(*key, None)
+            self._metrics.schedule_interval(*key, None)
+        self._lay_out()
+        for key in self._slots:
+            self._serve_later(key)
+
+    async def stop(self) -> None:
+        """Start nothing more."""
+        self._slots = {}
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+            # It stops at the loop's next turn; what it fires until then finds no slots.
+            await asyncio.sleep(0)
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def next_runs(self) -> dict[Key, datetime]:
+        """Return when each schedule fires next; a schedule that is off is left out."""
+        now = datetime.now(UTC)
+        found = {key: slots.after(now) for key, slots in self._slots.items()}
+        return {key: slot for key, slot in found.items() if slot is not None}
+
+    def consider_continuing(self, account: str) -> None:
+        """Take up the account's full scan if it was cut short, in its own good time."""
+        if (account, Operation.FULL) in self._slots:
+            self._spawn(("continue", account), self._continue(account))
+
+    def _lay_out(self) -> None:
+        self._slots = {
+            (account.name, operation): Slots(
+                account.settings.schedule(operation),
+                key=f"{account.name}/{operation}",
+                timezone=self._settings.timezone,
+            )
+            for account in self._accounts
+            for operation in (Operation.FULL, Operation.INCREMENTAL)
+            if account.settings.schedule(operation) != Off()
+        }
+        for key, slots in self._slots.items():
+            gap = slots.longest_gap(datetime.now(UTC))
+            self._metrics.schedule_interval(*key, gap.total_seconds() if gap else None)
+            self._scheduler.add_job(self._fire, SlotTrigger(slots), args=[key], id="/".join(key))
+            self._show_next(key)
+        self._scheduler.add_job(self._tick, IntervalTrigger(seconds=int(TICK_SECONDS), timezone=UTC), id="tick")
+
+    async def _tick(self) -> None:
+        self.pulse.beat()
+
+    async def _fire(self, key: Key) -> None:
+        if key in self._slots:
+            self._serve_later(key)
+            self._show_next(key)
+
+    def _show_next(self, key: Key) -> None:
+        account, operation = key
+        slot = self._slots[key].after(datetime.now(UTC))
+        self._metrics.next_run(account, operation, slot.timestamp() if slot else None)
+
+    def _serve_later(self, key: Key) -> None:
+        self._spawn(key, self._serve(key))
+
+    def _spawn(self, name: object, work: Coroutine[Any, Any, None]) -> None:
+        """Do ``work`` on a task, unless the one of this name still waits for its turn: it looks again anyway."""
+        if name in self._tasks:
+            work.close()
+            return
+        task = asyncio.create_task(work, name=f"schedule {name}")
+        self._tasks[name] = task
+        task.add_done_callback(lambda done: self._served(name, done))
+
+    def _served(self, name: object, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(name, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._metrics.scheduler(SchedulerOutcome.FAILED)
+            log.error("schedule failed", action="schedule_failed", schedule=str(name), exc_info=error)
+
+    async def _serve(self, key: Key) -> None:
+        """See that the latest slot gets its run: now, or as soon as what keeps it waiting is over."""
+        account, operation = key
+        await asyncio.sleep(_chance.uniform(0, self._settings.jitter_seconds))
+        served: tuple[datetime | None, SchedulerOutcome | None] = (None, None)
+        while key in self._slots:
+            slot = self._slots[key].latest(datetime.now(UTC))
+            if slot == served[0] and served[1] not in WAITS:
+                return
+            outcome, reason = await self._try(RunRequest(account, operation, Trigger.SCHEDULE, scheduled_for=slot))
+            if served != (slot, outcome):
+                served = slot, outcome
+                self._metrics.scheduler(outcome)
+                log.info("slot", action=f"slot_{outcome}", account=account, operation=operation, reason=reason)
+            # Where nothing keeps the slot waiting, another one may have come meanwhile.
+            await self._wait(account, outcome)
+
+    async def _continue(self, account: str) -> None:
+        """Take up a full scan that was cut short, after a wait that grows while that happens again and again."""
+        while (account, Operation.FULL) in self._slots:
+            try:
+                wait = await self._prospects.continues_in(account)
+            except DatabaseError:
+                wait = WAITS[SchedulerOutcome.FAILED]
+            if wait is None:
+                return
+            if wait > 0:
+                await asyncio.sleep(wait)
+                continue
+            outcome, _ = await self._try(RunRequest(account, Operation.FULL, Trigger.SCHEDULE))
+            if outcome not in WAITS:
+                return
+            await self._wait(account, outcome)
+
+    async def _try(self, request: RunRequest) -> tuple[SchedulerOutcome, str]:
+        """Start the run unless it is not wanted, or not yet; return what came of it, and why."""
+        account, slot = request.account, request.scheduled_for
+        try:
+            if slot is not None and await self._prospects.covered(account, request.operation, slot):
+                return SchedulerOutcome.TAKEN, "a run covers the slot"
+            if await self._prospects.paused(account):
+                return SchedulerOutcome.PAUSED, "the marketplace refused the account lately"
+            await self._supervisor.start(request)
+        except BusyError as error:
+            return SchedulerOutcome.BUSY, str(error)
+        except SlotTakenError as error:
+            return SchedulerOutcome.TAKEN, str(error)
+        except (ShuttingDownError, ConfigurationError) as error:
+            return SchedulerOutcome.MISSED, str(error)
+        except DatabaseError as error:
+            return SchedulerOutcome.FAILED, str(error)
+        return SchedulerOutcome.STARTED, ""
+
+    async def _wait(self, account: str, outcome: SchedulerOutcome) -> None:
+        """Return when it is time to try again: at once where nothing stood in the way."""
+        longest = WAITS.get(outcome, 0.0)
+        handles = self._supervisor.handles() if outcome is SchedulerOutcome.BUSY else []
+        own = [handle.finished for handle in handles if handle.lease.account == account]
+        if own:
+            await asyncio.wait(own, timeout=longest)
+        else:
+            await asyncio.sleep(_chance.uniform(longest / 5, longest))
+
+    def _odd_event(self, event: JobEvent) -> None:
+        self._metrics.scheduler(SchedulerOutcome.FAILED)
+        log.error(
+            "scheduler event",
+            action="scheduler_event",
+            job=event.job_id,
+            error=str(getattr(event, "exception", "")),
+        )

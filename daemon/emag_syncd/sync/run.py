@@ -1,0 +1,234 @@
+"""One run's way through the catalogue: read, merge, commit, page after page."""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
+
+from emag_syncd.domain.batches import Batch, Progress, ScanRef
+from emag_syncd.domain.calls import ApiCall
+from emag_syncd.domain.errors import MarketplaceError
+from emag_syncd.domain.offers import Item
+from emag_syncd.domain.runs import Counters, Lease, Operation, RunRequest
+from emag_syncd.domain.scans import PageSizer, Span, Worklist, gaps
+from emag_syncd.marketplace.client import Client
+from emag_syncd.marketplace.link import AccountLink
+from emag_syncd.storage.mirror import Mirror
+from emag_syncd.storage.scans import Scans
+from emag_syncd.sync.commits import Committer
+from emag_syncd.sync.merging import Merger
+from emag_syncd.sync.reading import Fetched, PageReader
+from emag_syncd.sync.settings import RunSettings
+
+T = TypeVar("T")
+
+ACTIVE = 1
+"""The marketplace's status of an offer that is on sale."""
+
+
+class RunListener(Protocol):
+    """Whoever wants to know how runs go on: the call log, the metrics, a progress bar. Must not block."""
+
+    def called(self, call: ApiCall, run_id: UUID | None) -> None:
+        """One request was made to the marketplace."""
+
+    def rate_limited(self, account: str, wait_seconds: float) -> None:
+        """The marketplace asks the account to wait."""
+
+    def paced(self, account: str, waited_seconds: float) -> None:
+        """A request waited for its turn."""
+
+    def committed(self, lease: Lease, counters: Counters, progress: Progress) -> None:
+        """A batch was written; ``counters`` are the batch's own."""
+
+
+class RunContext:
+    """What a run and its supervisor share: the lease, how far it is, and the wish to stop.
+
+    It observes the run's marketplace client. ``unrecorded`` are the requests since the last commit, recorded
+    with the next one or with the run's end.
+    """
+
+    def __init__(self, lease: Lease, request: RunRequest, listener: RunListener) -> None:
+        """Begin at nothing, and tell ``listener`` what happens."""
+        self.lease = lease
+        self.request = request
+        self.began = time.monotonic()
+        self.counters = Counters()
+        self.unrecorded = Counters()
+        self.progress: Progress | None = None
+        self.stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._listener = listener
+
+    def request_stop(self) -> None:
+        """Ask the run to stop at the next page boundary."""
+        if not self.stop.done():
+            self.stop.set_result(None)
+
+    def called(self, call: ApiCall) -> None:
+        """Count one request to the marketplace."""
+        self.unrecorded.api_requests_made += 1
+        self._listener.called(call, self.lease.run_id)
+
+    def rate_limited(self, wait_seconds: float) -> None:
+        """Count one refusal for exceeding the rate limit."""
+        self.unrecorded.rate_limit_hits += 1
+        self._listener.rate_limited(self.lease.account, wait_seconds)
+
+    def paced(self, waited_seconds: float) -> None:
+        """Pass on that a request waited for its turn."""
+        self._listener.paced(self.lease.account, waited_seconds)
+
+    def committed(self, counters: Counters, progress: Progress) -> None:
+        """Pass on that a batch was written."""
+        self._listener.committed(self.lease, counters, progress)
+
+    def take_unrecorded(self) -> Counters:
+        """Return what is not recorded yet; it is up to the caller to record it."""
+        taken, self.unrecorded = self.unrecorded, Counters()
+        return taken
+
+
+@dataclass(slots=True)
+class _Tail:
+    """The last page of the catalogue: only one that is not full proves that there are no more.
+
+    The marketplace's count leaves out entries that take places on its pages all the same.
+    """
+
+    end: int = 0
+    full: bool = True
+
+    def read(self, fetched: Sequence[Fetched]) -> None:
+        for got in fetched:
+            if got.job.span.end >= self.end:
+                self.end, self.full = got.job.span.end, got.page.size >= got.job.size
+
+    def unread(self, size: int) -> list[Span]:
+        return [Span(self.end, self.end + size)] if self.full else []
+
+
+class Run:
+    """The steps of a run, in the hands of its operation."""
+
+    def __init__(
+        self, context: RunContext, link: AccountLink, mirror: Mirror, scans: Scans, settings: RunSettings
+    ) -> None:
+        """Build the parts that only this run uses."""
+        self.context = context
+        self.link = link
+        self.client = Client(link, context)
+        self.mirror = mirror
+        self.scans = scans
+        self.settings = settings
+        self.account = context.lease.account
+        self.filters = _filters(context.request)
+        self.total = 0
+        self.shrank = False
+        self._offset = 0
+        self._tail = _Tail()
+        self._merger = Merger(mirror, self.account)
+        self._committer = Committer(mirror, context.lease, patience_seconds=settings.lease_seconds)
+        self._sizer = PageSizer(context.request.page_size or settings.page_size)
+        self.holes: list[Span] = []
+        self.hole_error: MarketplaceError | None = None
+
+    async def persist(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do ``work`` on the database, trying again while it is away."""
+        return await self._committer.persist(work)
+
+    async def open_scan(self) -> ScanRef:
+        """Take up the scan that was cut short, or begin one. Only a full scan is ever taken up."""
+        full = self.context.request.operation is Operation.FULL
+        within = self.settings.resume_within_seconds if full else 0.0
+        return await self.persist(lambda: self.scans.open(self.context.lease, resume_within_seconds=within))
+
+    async def next_pass(self, scan: ScanRef) -> ScanRef:
+        """Begin the scan anew: offers moved while it was read."""
+        return await self.persist(lambda: self.scans.next_pass(self.context.lease, scan))
+
+    async def read_rest(self, scan: ScanRef) -> None:
+        """Read what the scan's pass has not read yet, up to the end of the catalogue.
+
+        What could not be read is in ``holes``; ``shrank`` is whether there were more offers before.
+        Raises MarketplaceError, DatabaseError, FencedError, StoppedError.
+        """
+        self.total = await self.client.count(self.filters)
+        read = await self.persist(lambda: self.scans.read_spans(scan))
+        most = self.total
+        if read:
+            most = max(most, await self.persist(lambda: self.scans.most_counted(self.account, scan)))
+        resumed = sum(min(span.end, self.total) - span.start for span in read if span.start < self.total)
+        self._offset = resumed - self.context.counters.processed_items
+        self._tail = _Tail(end=read[-1].end if read else 0)
+        while left := gaps(read, self.total) or self._tail.unread(self._sizer.size):
+            await self.read_spans(left, scan)
+            if self.holes:
+                break
+            read = await self.persist(lambda: self.scans.read_spans(scan))
+        self.total = await self.client.count(self.filters)
+        self.shrank = self.total < most
+
+    async def read_spans(self, spans: Sequence[Span], scan: ScanRef | None) -> None:
+        """Read ``spans`` and commit what came; with a ``scan`` each page is a checkpoint of it."""
+        reader = PageReader(
+            self.client,
+            self.filters,
+            self._sizer,
+            stop=self.context.stop,
+            backoff=self.link.backoff,
+            ceiling=self.settings.max_concurrent_requests,
+            max_attempts=self.settings.max_attempts,
+        )
+        async with aclosing(reader.pages(Worklist(spans))) as pages:
+            async for fetched in pages:
+                batch = await self.persist(partial(self._merger.of_pages, fetched))
+                await self.commit(batch, scan)
+                self._tail.read(fetched)
+        self.holes = reader.holes
+        self.hole_error = reader.last_error if reader.holes else None
+
+    async def merge_offers(self, items: Sequence[Item], scan: ScanRef, *, seen: bool) -> None:
+        """Commit offers that were read by their id."""
+        batch = await self.persist(lambda: self._merger.of_offers(items, seen=seen))
+        await self.commit(batch, scan)
+
+    async def remove(self, ids: Sequence[int], scan: ScanRef) -> None:
+        """Mark offers as removed: what calls this has the proof."""
+        await self.commit(self._merger.of_removals(ids), scan)
+
+    async def commit(self, batch: Batch, scan: ScanRef | None) -> None:
+        """Write ``batch`` and tell of it."""
+        context = self.context
+        batch.counters.add(context.take_unrecorded())
+        context.counters.add(batch.counters)
+        context.progress = self._progress()
+        await self._committer.commit(scan, batch, context.progress)
+        context.committed(batch.counters, context.progress)
+
+    def _progress(self) -> Progress:
+        counters = self.context.counters
+        elapsed = time.monotonic() - self.context.began
+        rate = counters.processed_items / elapsed if elapsed > 0 else None
+        done = max(0, self._offset + counters.processed_items)
+        left = max(0, self.total - done)
+        size = self._sizer.size
+        return Progress(
+            current_page=math.ceil(min(done, self.total) / size),
+            total_pages=math.ceil(self.total / size),
+            processed_items=done,
+            total_items=self.total,
+            items_per_second=rate,
+            seconds_left=left / rate if rate else None,
+        )
+
+
+def _filters(request: RunRequest) -> dict[str, Any]:
+    if request.operation is Operation.INCREMENTAL and not request.include_inactive:
+        return {"status": ACTIVE}
+    return dict(request.filters)

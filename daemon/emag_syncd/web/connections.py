@@ -1,0 +1,73 @@
+"""Whether an account's way to the marketplace works."""
+
+import asyncio
+from http import HTTPStatus
+
+from aiohttp import web
+
+from emag_syncd.domain.calls import ApiCall
+from emag_syncd.domain.runs import ErrorKind
+from emag_syncd.marketplace.client import Client
+from emag_syncd.supervision.recorder import Recorder
+from emag_syncd.web.answers import ProblemError, answer
+from emag_syncd.web.parameters import ConnectionParameters, read_body
+from emag_syncd.web.parts import API, WebParts
+
+LONGEST_SECONDS = 60.0
+"""How long somebody may be expected to wait for a page."""
+
+
+class _Noted:
+    """Lets the call log and the metrics know of requests that belong to no run."""
+
+    def __init__(self, recorder: Recorder, account: str) -> None:
+        self._recorder = recorder
+        self._account = account
+
+    def called(self, call: ApiCall) -> None:
+        self._recorder.called(call, None)
+
+    def rate_limited(self, wait_seconds: float) -> None:
+        self._recorder.rate_limited(self._account, wait_seconds)
+
+    def paced(self, waited_seconds: float) -> None:
+        self._recorder.paced(self._account, waited_seconds)
+
+
+class Connections:
+    """The ways to the marketplace."""
+
+    def __init__(self, parts: WebParts) -> None:
+        """Try the accounts of ``parts``."""
+        self._accounts = parts.accounts
+        self._recorder = parts.recorder
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        return [web.post(f"{API}/test-connection", self._test)]
+
+    async def _test(self, request: web.Request) -> web.Response:
+        wanted = await read_body(request, ConnectionParameters)
+        account = self._accounts.get(wanted.account_type)
+        client = Client(account.link, _Noted(self._recorder, account.name))
+        try:
+            async with asyncio.timeout(LONGEST_SECONDS):
+                total = await client.test_connection()
+        except TimeoutError:
+            raise ProblemError(
+                HTTPStatus.GATEWAY_TIMEOUT,
+                f"the marketplace gave account {account.name} no useful answer within {LONGEST_SECONDS:g} s",
+                kind=ErrorKind.MARKETPLACE_UNAVAILABLE,
+                remedy="try again later; if it stays so, see the log of this daemon for what came instead",
+            ) from None
+        return answer(
+            {
+                "status": "success",
+                "message": f"account {account.name} works: the marketplace has {total} of its offers",
+                "data": {
+                    "account_type": account.name,
+                    "base_url": account.settings.base_url,
+                    "total_products": total,
+                },
+            }
+        )

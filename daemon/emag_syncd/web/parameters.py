@@ -1,0 +1,183 @@
+"""What requests may say. What is unknown or out of range is refused by name, all of it at once."""
+
+import asyncio
+import re
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+
+from aiohttp import web
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from emag_syncd.domain import filters
+from emag_syncd.domain.runs import Operation, RunRequest, Status, Trigger
+from emag_syncd.web.answers import ProblemError
+
+ALL = frozenset({"all", "both"})
+"""What stands for every configured account."""
+
+JSON = "application/json"
+MIRROR = "emag_priority"
+MOST_PAGES = 1_000_000
+LONGEST_BODY_SECONDS = 10.0
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def _filters(value: dict[str, Any]) -> dict[str, Any]:
+    if problems := filters.problems(value):
+        raise ValueError("; ".join(problems))
+    return value
+
+
+def _strategy(value: Any) -> Any:
+    if value != MIRROR:
+        raise ValueError(f"must be {MIRROR}: the database mirrors the marketplace, which is always right")
+    return value
+
+
+def _moment(value: Any) -> datetime:
+    text = str(value)
+    # A plus sign that was not written as %2B arrives as a blank.
+    text = re.sub(r"(?<=T)(\S+) (\d\d:?\d\d)$", r"\1+\2", text)
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("must be an ISO 8601 time such as 2026-03-01T12:00:00Z") from None
+
+
+AccountName: TypeAlias = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]*$")]
+
+
+class Parameters(BaseModel):
+    """The parameters of a request."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class SyncParameters(Parameters):
+    """A run that is asked for."""
+
+    account_type: AccountName = "both"
+    mode: Literal["full", "incremental", "selective"] = "incremental"
+    max_pages: int | None = Field(default=None, ge=1, le=MOST_PAGES)
+    items_per_page: int | None = Field(default=None, ge=1, le=100)
+    include_inactive: bool = False
+    run_async: bool = False
+    filters: Annotated[dict[str, Any], AfterValidator(_filters)] | None = None
+    conflict_strategy: Annotated[str, BeforeValidator(_strategy)] = MIRROR
+
+    @model_validator(mode="after")
+    def _selects(self) -> "SyncParameters":
+        if self.mode == "selective" and not self.filters:
+            raise ValueError(f"mode selective needs filters: any of {', '.join(filters.FILTERS)}")
+        if self.mode != "selective" and self.filters:
+            raise ValueError(f"filters go with mode selective only, and the mode is {self.mode}")
+        return self
+
+    def run(self, account: str) -> RunRequest:
+        """Return the run of one account."""
+        return RunRequest(
+            account=account,
+            operation=Operation.of_mode(self.mode),
+            trigger=Trigger.API,
+            filters=self.filters or {},
+            max_pages=self.max_pages,
+            page_size=self.items_per_page,
+            include_inactive=self.include_inactive,
+        )
+
+
+class HistoryParameters(Parameters):
+    """Which runs to list."""
+
+    limit: int = Field(default=50, ge=1, le=100)
+    account_type: AccountName | None = None
+    status: Status | None = None
+    before: Annotated[datetime, BeforeValidator(_moment)] | None = None
+
+
+class CleanUpParameters(Parameters):
+    """How long a run may have been running, in minutes."""
+
+    timeout_minutes: int = Field(default=15, ge=5, le=60)
+
+
+class ConnectionParameters(Parameters):
+    """Whose way to the marketplace to try."""
+
+    account_type: AccountName
+
+
+def read_query(request: web.Request, model: type[M]) -> M:
+    """Return what the address says. A parameter without a value counts as not given. Raises ProblemError."""
+    given = {name: value for name, value in request.query.items() if value}
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise _refused(error, model) from None
+
+
+async def read_body(request: web.Request, model: type[M]) -> M:
+    """Return what the body says; none at all says nothing. Raises ProblemError."""
+    body = await _received(request)
+    if body and request.content_type != JSON:
+        raise ProblemError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"the body is not JSON by its Content-Type: send it as {JSON}",
+            headers={"Accept-Post": JSON},
+        )
+    if request.query:
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "the address has parameters: put them into the JSON body")
+    try:
+        return model.model_validate_json(body or b"{}", strict=True)
+    except ValidationError as error:
+        raise _refused(error, model) from None
+
+
+async def read_either(request: web.Request, model: type[M]) -> M:
+    """Return what the address says or, where it says nothing, the body. Raises ProblemError."""
+    if request.query and not await _received(request):
+        return read_query(request, model)
+    return await read_body(request, model)
+
+
+async def _received(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(LONGEST_BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise ProblemError(
+            HTTPStatus.REQUEST_TIMEOUT, f"the body did not come within {LONGEST_BODY_SECONDS:g} s: send it again"
+        ) from None
+
+
+def _refused(error: ValidationError, model: type[BaseModel]) -> ProblemError:
+    details = error.errors(include_url=False, include_input=False)
+    if details[0]["type"] == "json_invalid":
+        return ProblemError(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {details[0]['ctx']['error']}")
+    lines = [_line(detail, model) for detail in details]
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(lines), errors=lines)
+
+
+def _line(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    name = ".".join(str(part) for part in detail["loc"])
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"{name!r} is unknown; known are {', '.join(model.model_fields)}"
+        case "missing":
+            return f"{name} is missing"
+        case "value_error":
+            return f"{name} {detail['ctx']['error']}".lstrip()
+        case _:
+            return f"{name or 'the body'}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"

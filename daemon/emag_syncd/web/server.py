@@ -1,0 +1,88 @@
+"""The daemon's pages: one HTTP server, made of groups of routes."""
+
+import errno
+
+from aiohttp import web
+
+from emag_syncd.config import Http
+from emag_syncd.domain.errors import ConfigurationError
+from emag_syncd.web.connections import Connections
+from emag_syncd.web.guard import Guard
+from emag_syncd.web.manners import guarded, mannered
+from emag_syncd.web.overview import Overview
+from emag_syncd.web.parts import WebParts
+from emag_syncd.web.probes import Probes
+from emag_syncd.web.syncs import Syncs
+
+__all__ = ["WebParts", "WebServer"]
+
+MOST_BODY = 64 * 2**10
+KEEPALIVE_SECONDS = 15.0
+SHUTDOWN_SECONDS = 2.0
+"""For requests under way. The runs have ended by then, and with them those that wait for one."""
+
+
+class WebServer:
+    """Listens from ``start`` to ``close``."""
+
+    def __init__(self, http: Http, parts: WebParts) -> None:
+        """Serve ``parts`` where ``http`` says."""
+        self._host = http.host.strip("[]")
+        self._port = http.port
+        self._runner = web.AppRunner(
+            application(http, parts),
+            access_log=None,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+        )
+
+    @property
+    def address(self) -> str:
+        """Where the pages are, once started."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
+
+    async def start(self) -> None:
+        """Listen. Raises ConfigurationError where the address can't be had."""
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise self._unusable(error) from error
+        self._port = self._runner.addresses[0][1]
+
+    async def close(self) -> None:
+        """Stop listening, and end what is still being answered after a short while."""
+        await self._runner.cleanup()
+
+    def _unusable(self, error: OSError) -> ConfigurationError:
+        if error.errno == errno.EADDRINUSE:
+            return ConfigurationError(
+                f"http.port {self._port} is in use on {self._host}",
+                remedy="stop what listens there, or set http.port to a free one",
+            )
+        if error.errno == errno.EACCES:
+            return ConfigurationError(
+                f"http.port {self._port} needs a right that this user does not have",
+                remedy="set http.port to one above 1023",
+            )
+        return ConfigurationError(
+            f"http.host {self._host} can't be listened on ({error.strerror or error})",
+            remedy="set http.host to an address of this machine",
+        )
+
+
+def application(http: Http, parts: WebParts) -> web.Application:
+    """Return the application: a group of routes a line."""
+    guard = Guard(http)
+    app = web.Application(client_max_size=MOST_BODY, middlewares=[mannered, guarded(guard)])
+    app.add_routes(
+        [
+            *Probes(parts, guard).routes(),
+            *Syncs(parts).routes(),
+            *Overview(parts).routes(),
+            *Connections(parts).routes(),
+        ]
+    )
+    return app
