@@ -73,7 +73,7 @@ async def loads(dsn: str, base_url: str, rounds: int) -> dict[str, list[dict[str
 
 def median(results: list[dict[str, Any]], name: str) -> float:
     """Return the median of one figure."""
-    return statistics.median(result[name] for result in results)
+    return float(statistics.median(result[name] for result in results))
 
 
 def show_loads(console: Console, found: dict[str, list[dict[str, Any]]], offers: int) -> None:

@@ -34,7 +34,8 @@ async def main(dsn: str, base_url: str, *, limited: bool) -> None:
         lags: list[float] = []
         watch = Stopwatch()
         probe = LagProbe(lags.append, interval=0.01)
-        tasks = [asyncio.create_task(work.run()) for work in (*core.loops(), probe)]
+        tasks = [asyncio.create_task(loop.run()) for loop in core.loops()]
+        tasks.append(asyncio.create_task(probe.run()))
         handle = await core.supervisor.start(RunRequest("main", Operation.FULL, Trigger.CLI))
         row = await handle.finished
         assert row is not None

@@ -1,9 +1,8 @@
 """Takes an account's credentials out of whatever the marketplace says, for logs, tables and errors."""
 
-import html
-import json
 import re
-from urllib.parse import quote
+
+from emag_syncd.config.secrets import spellings
 
 REDACTED = "***"
 
@@ -13,9 +12,9 @@ class Redactor:
 
     def __init__(self, *secrets: str) -> None:
         """Know these secrets; empty ones are ignored."""
-        spellings = {spelling for secret in secrets if secret for spelling in _spellings(secret)}
-        self.longest = max(map(len, spellings), default=0)
-        ordered = sorted(spellings, key=len, reverse=True)
+        written = {spelling for secret in secrets if secret for spelling in spellings(secret)}
+        self.longest = max(map(len, written), default=0)
+        ordered = sorted(written, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, ordered)) or r"(?!)")
 
     def __call__(self, text: str) -> str:
@@ -30,9 +29,3 @@ class Redactor:
             # A secret that was cut in two at the end is not recognised.
             text = text[: len(text) - self.longest]
         return text[:size]
-
-
-def _spellings(secret: str) -> set[str]:
-    quoted = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
-    slashed = {spelling.replace("/", "\\/") for spelling in quoted}
-    return {secret, html.escape(secret), quote(secret, safe=""), *quoted, *slashed}

@@ -7,16 +7,14 @@ from typing import Any
 
 import msgspec
 
-from emag_syncd.domain.canonical import STATUSES, canonical
+from emag_syncd.domain.canonical import canonical
 from emag_syncd.domain.errors import ProtocolError, RejectedError
+from emag_syncd.domain.filters import FILTERS
 from emag_syncd.domain.numbers import number
 from emag_syncd.domain.offers import Page
 
 CEILINGS = frozenset({"general_stock", "estimated_stock"})
 """Filters that mean "from 0 to so many"."""
-
-FILTERS = frozenset({"id", "status", "part_number", "part_number_key", *CEILINGS, *STATUSES})
-"""The filters that ``product_offer/read`` and ``count`` know."""
 
 
 def check_filters(filters: Mapping[str, Any]) -> None:
