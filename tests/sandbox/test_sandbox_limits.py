@@ -68,9 +68,7 @@ def test_refused_requests_spend_nothing() -> None:
     assert admitted(limiter, 100) == 0
 
 
-@pytest.mark.parametrize(
-    ("per_second", "per_minute", "passing"), [(None, 5, 5), (5, None, 5), (None, None, 50)]
-)
+@pytest.mark.parametrize(("per_second", "per_minute", "passing"), [(None, 5, 5), (5, None, 5), (None, None, 50)])
 def test_each_window_can_be_off(per_second: int | None, per_minute: int | None, passing: int) -> None:
     """None switches a window off."""
     assert admitted(Limiter(per_second, per_minute, clock=Clock()), 50) == passing

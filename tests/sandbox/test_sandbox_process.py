@@ -21,9 +21,7 @@ from emag_syncd.sandbox.__main__ import main as run_main
 @asynccontextmanager
 async def running(*arguments: str) -> AsyncIterator[tuple[Process, str]]:
     """A marketplace process and its address."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "emag_syncd.sandbox", *arguments, stdout=PIPE
-    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "emag_syncd.sandbox", *arguments, stdout=PIPE)
     assert process.stdout
     try:
         line = (await process.stdout.readline()).decode()
@@ -200,9 +198,7 @@ async def test_control_plans_faults_and_drift(session: aiohttp.ClientSession, co
         b'{"op": "drift", "account": "main", "read": 1, "change": {"op": "ids"}}',
     ],
 )
-async def test_control_says_what_is_wrong(
-    session: aiohttp.ClientSession, controlled: Sandbox, body: bytes
-) -> None:
+async def test_control_says_what_is_wrong(session: aiohttp.ClientSession, controlled: Sandbox, body: bytes) -> None:
     """A bad order is refused with the reason, and changes nothing."""
     url = controlled.base_url.removesuffix("/api-3") + "/_control"
     async with session.post(url, data=body) as response:

@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from emag_syncd.domain.batches import Batch, SeenPage
-from emag_syncd.domain.canonical import top_level_differences
+from emag_syncd.domain.canonical import parse, top_level_differences
 from emag_syncd.domain.changes import ChangeKind, creation, difference, removal
 from emag_syncd.domain.offers import Item, Offer
 from emag_syncd.domain.runs import Counters
 from emag_syncd.marketplace.decoding import decode
-from emag_syncd.marketplace.repair import readable
 from emag_syncd.storage.mirror import Known, Mirror
 from emag_syncd.sync.reading import Fetched
 from emag_syncd.sync.warnings import Warnings
@@ -102,8 +101,7 @@ def _kind(offer: Offer, known: Known | None) -> ChangeKind | None:
 
 
 def _object(raw: bytes | None) -> dict[str, object]:
-    # PostgreSQL writes numbers out in full: what it took may come back longer than the decoder takes.
-    decoded = readable(raw)[1] if raw else None
+    decoded = parse(raw) if raw else None
     return decoded if isinstance(decoded, dict) else {}
 
 

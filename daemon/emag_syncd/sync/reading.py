@@ -37,7 +37,7 @@ class Fetched:
 
 
 class PageReader:
-    """Reads a worklist page by page.
+    """Reads the pages of one pass.
 
     ``holes`` are the positions that could not be read however often they were tried; ``last_error`` is why.
     """

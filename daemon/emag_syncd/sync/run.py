@@ -135,6 +135,7 @@ class Run:
         self._merger = Merger(mirror, self.account)
         self._committer = Committer(mirror, context.lease, patience_seconds=settings.lease_seconds)
         self._sizer = PageSizer(context.request.page_size or settings.page_size)
+        self._reader = self._new_reader()
         self.holes: list[Span] = []
         self.hole_error: MarketplaceError | None = None
 
@@ -166,6 +167,7 @@ class Run:
         resumed = sum(min(span.end, self.total) - span.start for span in read if span.start < self.total)
         self._offset = resumed - self.context.counters.processed_items
         self._tail = _Tail(end=read[-1].end if read else 0)
+        self._reader = self._new_reader()
         while left := gaps(read, self.total) or self._tail.unread(self._sizer.size):
             await self.read_spans(left, scan)
             if self.holes:
@@ -176,7 +178,16 @@ class Run:
 
     async def read_spans(self, spans: Sequence[Span], scan: ScanRef | None) -> None:
         """Read ``spans`` and commit what came; with a ``scan`` each page is a checkpoint of it."""
-        reader = PageReader(
+        async with aclosing(self._reader.pages(Worklist(spans))) as pages:
+            async for fetched in pages:
+                batch = await self.persist(partial(self._merger.of_pages, fetched))
+                await self.commit(batch, scan)
+                self._tail.read(fetched)
+        self.holes = self._reader.holes
+        self.hole_error = self._reader.last_error if self.holes else None
+
+    def _new_reader(self) -> PageReader:
+        return PageReader(
             self.client,
             self.filters,
             self._sizer,
@@ -185,13 +196,6 @@ class Run:
             ceiling=self.settings.max_concurrent_requests,
             max_attempts=self.settings.max_attempts,
         )
-        async with aclosing(reader.pages(Worklist(spans))) as pages:
-            async for fetched in pages:
-                batch = await self.persist(partial(self._merger.of_pages, fetched))
-                await self.commit(batch, scan)
-                self._tail.read(fetched)
-        self.holes = reader.holes
-        self.hole_error = reader.last_error if reader.holes else None
 
     async def merge_offers(self, items: Sequence[Item], scan: ScanRef, *, seen: bool) -> None:
         """Commit offers that were read by their id."""
