@@ -53,7 +53,7 @@ class PageReader:
         ceiling: int,
         max_attempts: int,
     ) -> None:
-        """Keep at most ``ceiling`` requests in flight; try each page at most ``max_attempts`` times.
+        """Keep at most ``ceiling`` pages in flight or unwritten; try each page at most ``max_attempts`` times.
 
         ``backoff`` tells the seconds to wait after so many rounds of failures. Once ``stop`` is done, no page is
         begun or waited for any more.
@@ -68,6 +68,7 @@ class PageReader:
         self._patience = max(max_attempts, sizer.steps)
         self._in_flight: dict[asyncio.Task[Page], tuple[PageJob, float]] = {}
         self._limit = ceiling
+        self._unwritten = 0
         self._rounds = 0
         self._round_began = 0.0
         self._not_before = 0.0
@@ -76,27 +77,35 @@ class PageReader:
         self.last_error: MarketplaceError | None = None
 
     async def pages(self, work: Worklist) -> AsyncGenerator[list[Fetched], None]:
-        """Yield what came, as it comes, until ``work`` is done.
+        """Yield what came, as it comes, until ``work`` is done; nothing, when there is only the writing to wait for.
 
+        Call ``written`` for what was yielded: what is lost with the process is to be no more than was in flight.
         Raises MarketplaceError when it is no use to go on, StoppedError when it was asked to stop. Close the
         generator to drop what is in flight.
         """
         try:
             while work or self._in_flight:
                 self._dispatch(work)
-                done = await self._landed()
+                done = await self._landed() if self._in_flight else []
                 fetched = [got for task in done if (got := self._receive(task, work)) is not None]
+                self._unwritten += len(fetched)
                 for start in range(0, len(fetched), MOST_PAGES_A_BATCH):
                     yield fetched[start : start + MOST_PAGES_A_BATCH]
+                if not done:
+                    yield []
                 if self._stop.done():
                     raise StoppedError
         finally:
             await self._drop_in_flight()
 
+    def written(self, pages: int) -> None:
+        """Note that so many pages are written."""
+        self._unwritten -= pages
+
     def _dispatch(self, work: Worklist) -> None:
         if self._in_flight and time.monotonic() < self._not_before:
             return
-        while work and len(self._in_flight) < self._limit:
+        while work and len(self._in_flight) + self._unwritten < self._limit:
             job = work.take(self._sizer.take(work.position))
             task = asyncio.create_task(self._fetch(job), name=f"page {job.number} of {job.size}")
             self._in_flight[task] = (job, time.monotonic())

@@ -38,13 +38,14 @@ class Verdict:
     """What is known after a pass: how many offers it listed, how many there should be, and what reads by id say.
 
     ``moved`` is whether offers left meanwhile: each lets another one slip past between two pages. ``again`` is
-    whether an earlier pass did not agree either.
+    whether an earlier pass did not agree either. ``set_aside`` entries without a usable id were listed too.
     """
 
     listed: int
     total: int
     moved: bool
     again: bool
+    set_aside: int = 0
     found: int = 0
     gone: list[int] = field(default_factory=list)
 
@@ -57,13 +58,17 @@ class Verdict:
     def complete(self) -> bool:
         """Whether as many different offers were seen as the marketplace counts.
 
-        What only reads by id find, twice in a row, is in no list and not in the count.
+        What only reads by id find, twice in a row, is in no list and not in the count; entries without a usable id
+        that are missing twice in a row are in the count.
         """
-        return not self.moved and (self.seen == self.total or (self.again and self.listed == self.total))
+        if self.moved:
+            return False
+        counted = self.total in {self.listed, self.seen + self.set_aside}
+        return self.seen == self.total or (self.again and counted)
 
     def may_agree(self, unseen: int) -> bool:
         """Whether reads of so many unseen offers by id could make it complete."""
-        return not self.moved and self.listed <= self.total <= self.listed + unseen
+        return not self.moved and self.listed <= self.total <= self.listed + unseen + self.set_aside
 
 
 class Reconciler:
@@ -101,6 +106,7 @@ class Reconciler:
             total=run.total,
             moved=run.shrank and self._operation is Operation.FULL,
             again=scan.pass_no > 1,
+            set_aside=run.set_aside,
         )
 
     def _disagreement(self, verdict: Verdict) -> Outcome | None:

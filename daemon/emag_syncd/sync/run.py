@@ -22,6 +22,7 @@ from emag_syncd.storage.mirror import Mirror
 from emag_syncd.storage.scans import Scans
 from emag_syncd.sync.commits import Committer
 from emag_syncd.sync.merging import Merger
+from emag_syncd.sync.overlap import Overlap
 from emag_syncd.sync.reading import Fetched, PageReader
 from emag_syncd.sync.settings import RunSettings
 
@@ -130,6 +131,7 @@ class Run:
         self.filters = _filters(context.request)
         self.total = 0
         self.shrank = False
+        self.set_aside = 0
         self._offset = 0
         self._tail = _Tail()
         self._merger = Merger(mirror, self.account)
@@ -156,7 +158,8 @@ class Run:
     async def read_rest(self, scan: ScanRef) -> None:
         """Read what the scan's pass has not read yet, up to the end of the catalogue.
 
-        What could not be read is in ``holes``; ``shrank`` is whether there were more offers before.
+        What could not be read is in ``holes``; ``shrank`` is whether there were more offers before, ``set_aside`` how
+        many entries had no usable id.
         Raises MarketplaceError, DatabaseError, FencedError, StoppedError.
         """
         self.total = await self.client.count(self.filters)
@@ -168,7 +171,9 @@ class Run:
         self._offset = resumed - self.context.counters.processed_items
         self._tail = _Tail(end=read[-1].end if read else 0)
         self._reader = self._new_reader()
-        while left := gaps(read, self.total) or self._tail.unread(self._sizer.size):
+        self.set_aside = 0
+        # One position more than there are offers: the page that has it, or would, is the last.
+        while left := gaps(read, self.total + 1) or self._tail.unread(self._sizer.size):
             await self.read_spans(left, scan)
             if self.holes:
                 break
@@ -177,14 +182,28 @@ class Run:
         self.shrank = self.total < most
 
     async def read_spans(self, spans: Sequence[Span], scan: ScanRef | None) -> None:
-        """Read ``spans`` and commit what came; with a ``scan`` each page is a checkpoint of it."""
-        async with aclosing(self._reader.pages(Worklist(spans))) as pages:
+        """Read ``spans`` and commit what came; with a ``scan`` each page is a checkpoint of it.
+
+        While one batch is written the next is merged, unless it has offers of the one that is written.
+        """
+        being_written: set[int] = set()
+        async with aclosing(self._reader.pages(Worklist(spans))) as pages, Overlap() as writes:
             async for fetched in pages:
+                if not fetched or any(item.emag_id in being_written for got in fetched for item in got.page.items):
+                    await writes.settle()
+                if not fetched:
+                    continue
                 batch = await self.persist(partial(self._merger.of_pages, fetched))
-                await self.commit(batch, scan)
                 self._tail.read(fetched)
+                self.set_aside += len(batch.rejects)
+                await writes.follow(self._write(batch, scan))
+                being_written = {offer.emag_id for offer in batch.writes}
         self.holes = self._reader.holes
         self.hole_error = self._reader.last_error if self.holes else None
+
+    async def _write(self, batch: Batch, scan: ScanRef | None) -> None:
+        await self.commit(batch, scan)
+        self._reader.written(len(batch.pages))
 
     def _new_reader(self) -> PageReader:
         return PageReader(
