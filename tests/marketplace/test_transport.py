@@ -30,18 +30,26 @@ async def raw_server(
 ) -> AsyncIterator[int]:
     """Listen and, once ``awaits`` has come, let ``speaks`` write what it wants. Gives the port."""
 
+    serving: set[asyncio.Task[None]] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with AsyncExitStack() as stack:
             stack.callback(writer.close)
             try:
                 await reader.readuntil(awaits)
-                await speaks(writer)
-            except (ConnectionError, asyncio.IncompleteReadError):
+                speaking = asyncio.ensure_future(speaks(writer))
+                serving.add(speaking)
+                await asyncio.wait({speaking})
+                speaking.result()
+            except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 return
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     async with server:
         yield server.sockets[0].getsockname()[1]
+        # From Python 3.12 on, a server that closes waits for those it still serves.
+        for speaking in serving:
+            speaking.cancel()
 
 
 async def failure(base_url: str, noted: Noted, **others: Any) -> TransientError:
