@@ -4,9 +4,21 @@ from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
 import pytest
+from blockbuster import BlockBuster
 
 from emag_syncd.storage.database import Database
 from tests.support.server import TestServer, reachable_folder
+
+
+@pytest.fixture(autouse=True)
+def no_blocking() -> Iterator[None]:
+    """Refuse what holds up the event loop in our own code: sleeps, sockets, locks. Files are local and small."""
+    guard = BlockBuster("emag_syncd")
+    for name, function in guard.functions.items():
+        if not name.startswith(("os.", "io.")):
+            function.activate()
+    yield
+    guard.deactivate()
 
 
 @pytest.fixture(scope="session")

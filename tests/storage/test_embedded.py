@@ -135,9 +135,10 @@ async def test_nobody_else_gets_in(folder: Path) -> None:
 def test_an_unprivileged_user_runs_it(folder: Path) -> None:
     """A process without any rights starts a server of its own, which ends with it."""
     account = server_account(folder / "data")
-    python = next((p for p in (sys.executable, "/usr/bin/python3.11") if account.can_reach(Path(p).resolve())), "")
+    version = "python{}.{}".format(*sys.version_info)
+    python = next((p for p in (sys.executable, f"/usr/bin/{version}") if account.can_reach(Path(p).resolve())), "")
     if not os.access(python, os.X_OK):
-        pytest.skip(f"no Python 3.11 that {account.name} can run")
+        pytest.skip(f"no {version} that {account.name} can run")
     home = folder / "home"
     home.mkdir()
     os.chown(home, account.uid, account.gid)

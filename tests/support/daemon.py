@@ -92,7 +92,7 @@ async def serving(settings: Settings, database_url: str) -> AsyncIterator[Site]:
     prospects = Prospects(core.ledger, core.scans, resume_within_seconds=settings.sync.resume_within_seconds)
     schedule = Schedule(core.accounts, core.supervisor, prospects, core.metrics, settings.schedule)
     health = Health(database.dedicated(), [schedule.pulse, *(loop.pulse for loop in core.loops())])
-    await health._probe()
+    await health.probe()
     web = WebServer(
         settings.http,
         WebParts(core.accounts, core.ledger, core.supervisor, schedule, core.recorder, core.metrics, health),

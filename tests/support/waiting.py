@@ -1,15 +1,13 @@
 """Waiting for what is about to happen, and not for time to pass."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from inspect import isawaitable
-from typing import TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
-async def until(look: Callable[[], Awaitable[T] | T], *, within: float = 20.0) -> T:
-    """Return what ``look`` returns as soon as that is true; whatever takes longer never happens."""
+async def until(look: Callable[[], Any], *, within: float = 20.0) -> Any:
+    """Return what ``look`` returns, or awaits, as soon as that is true; what takes longer never happens."""
     async with asyncio.timeout(within):
         while True:
             seen = look()

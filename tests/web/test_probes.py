@@ -94,8 +94,8 @@ async def test_without_a_database_it_lives_and_is_not_ready(
         async with serving(settings_for(sandbox, tmp_path), through) as site:
             await stack.aclose()
             # The first finds out that the connection is lost, the second that there is no other.
-            await site.health._probe()
-            await site.health._probe()
+            await site.health.probe()
+            await site.health.probe()
             ready = await site.get("/readyz")
             assert ready.status == 503
             assert "[-]database failed: nothing listens at PostgreSQL at" in ready.text
@@ -112,7 +112,7 @@ async def test_a_silent_database_is_found_out(
         serving(settings_for(sandbox, tmp_path), through) as site,
     ):
         proxy.silence()
-        await site.health._probe()
+        await site.health.probe()
         assert "no answer within 0.2 s" in (await site.get("/readyz/database")).text
         proxy.cut()
 

@@ -40,7 +40,7 @@ class Health:
 
     def __init__(self, connection: DedicatedConnection, pulses: Iterable[Pulse]) -> None:
         """Watch ``pulses``, and the database through ``connection``."""
-        self.loop = Loop("health", self._probe, every=lambda: PROBE_SECONDS)
+        self.loop = Loop("health", self.probe, every=lambda: PROBE_SECONDS)
         self.shutting_down = False
         self._connection = connection
         self._pulses = [*pulses, self.loop.pulse]
@@ -77,7 +77,8 @@ class Health:
         """Whether every loop turned lately."""
         return all(check.ok for check in self.live())
 
-    async def _probe(self) -> None:
+    async def probe(self) -> None:
+        """Look at the database. Raises nothing: what is wrong, ``ready`` says."""
         try:
             async with asyncio.timeout(LONGEST_PROBE_SECONDS), self._connection.use() as conn:
                 state = await schema_state(conn)

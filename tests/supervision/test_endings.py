@@ -1,0 +1,238 @@
+"""Runs that somebody else ends, and ends that are hard to record."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, TypeAlias, cast
+
+import pytest
+import structlog
+
+from emag_syncd.domain.errors import DatabaseError, FencedError
+from emag_syncd.domain.runs import ErrorKind, Operation, Outcome, RunRequest, Status, Trigger
+from emag_syncd.service.core import Core
+from emag_syncd.storage.connections import Limits
+from emag_syncd.storage.database import Database
+from emag_syncd.sync.run import RunContext
+from tests.support.engines import DONE, at_once, core_on, engine_of, for_ever, sample, start, until_stopped
+from tests.support.offers import PROGRESS, Connection, creating, expire, offer, rows
+from tests.support.proxy import Proxy
+from tests.support.server import database_proxy
+from tests.support.syncing import ended
+from tests.support.waiting import until
+
+Proxied: TypeAlias = tuple[Proxy, Database]
+
+QUICK = Limits(connect=1.0, acquire=1.0, release=0.2, statement=0.8, command=1.0, lock=0.5)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try soon again what could not be recorded."""
+    monkeypatch.setattr("emag_syncd.supervision.supervisor.FINISH_WAITS", (0.05, 0.1))
+
+
+@pytest.fixture
+async def proxied(database_url: str) -> AsyncIterator[Proxied]:
+    """Give a database behind a proxy, with short limits."""
+    async with database_proxy(database_url) as (proxy, url):
+        database = await Database.open(url, pool_max_size=2, limits=QUICK)
+        yield proxy, database
+        proxy.resume()
+        await database.close(timeout=0.5)
+
+
+def gate(core: Core, outcome: Outcome = DONE) -> asyncio.Event:
+    """Let the runs of ``core`` end as ``outcome`` says once the returned event is set."""
+    opened = asyncio.Event()
+
+    async def act(_context: RunContext) -> Outcome:
+        await opened.wait()
+        return outcome
+
+    engine_of(core).act = act
+    return opened
+
+
+async def test_a_cancelled_run_writes_nothing_more(database: Database, sql: Connection) -> None:
+    """The row is ended at once; the run is stopped, and what it still tries is refused."""
+    refused = asyncio.Event()
+
+    async def stubborn(context: RunContext) -> Outcome:
+        try:
+            return await for_ever(context)
+        finally:
+            with pytest.raises(FencedError):
+                await core.mirror.commit(context.lease, None, creating(offer(1)), PROGRESS, commits=0)
+            refused.set()
+
+    async with core_on(database, stubborn) as core:
+        handle = await start(core)
+        assert await core.supervisor.cancel(handle.lease.run_id)
+        before = await rows(sql)
+        row = await core.ledger.get(handle.lease.run_id)
+        assert row is not None
+        assert row["status"] == "cancelled"
+        assert await handle.finished is None
+        assert refused.is_set()
+        assert await rows(sql) == before
+        assert not await core.supervisor.cancel(handle.lease.run_id)
+        counted = {"account": "main", "operation": "full_sync", "status": "cancelled"}
+        assert sample(core, "emag_sync_runs_total", **counted) == 1
+        assert sample(core, "emag_sync_in_progress", account="main") == 0
+        engine_of(core).act = at_once
+        assert (await ended(await start(core))).status == "completed"
+
+
+@pytest.mark.parametrize("statement", ["UPDATE emag_sync_logs SET status = 'failed'", "DELETE FROM emag_sync_logs"])
+async def test_an_operator_ends_a_run(database: Database, sql: Connection, statement: str) -> None:
+    """The next heartbeat stops the run, its row stays as it was left, and nobody takes it for one under way."""
+    async with core_on(database, for_ever) as core:
+        told: list[str] = []
+        core.recorder.subscribe(lambda event, _: told.append(event))
+        handle, other = await start(core), await start(core, "fbe")
+        await core.heartbeat.turn()
+        assert not handle.finished.done()
+        await sql.execute(f"{statement} WHERE account_type = 'main'")
+        before = await rows(sql, "emag_sync_logs")
+        await core.heartbeat.turn()
+        assert await handle.finished is None
+        assert not other.finished.done()
+        main = [row for row in before["emag_sync_logs"] if "main" in row[2]]
+        assert [row for row in (await rows(sql, "emag_sync_logs"))["emag_sync_logs"] if "main" in row[2]] == main
+        assert [sample(core, "emag_sync_in_progress", account=name) for name in ("main", "fbe")] == [0, 1]
+        assert told == ["started", "started", "lost"]
+
+
+async def test_the_successor_of_a_lost_run_counts_as_running(database: Database, sql: Connection) -> None:
+    """A lost run that takes its time to stop does not hide that another one is under way."""
+    leave = asyncio.Event()
+
+    async def slow_to_stop(context: RunContext) -> Outcome:
+        try:
+            return await for_ever(context)
+        finally:
+            await leave.wait()
+
+    async with core_on(database, slow_to_stop) as core:
+        lost = await start(core)
+        await sql.execute("UPDATE emag_sync_logs SET status = 'failed'")
+        await core.heartbeat.turn()
+        engine_of(core).act = until_stopped
+        await start(core)
+        leave.set()
+        assert await lost.finished is None
+        assert sample(core, "emag_sync_in_progress", account="main") == 1
+
+
+async def test_an_end_is_recorded_when_the_database_is_back(proxied: Proxied) -> None:
+    """A silent network at the end of a run delays the record, and changes nothing of it."""
+    proxy, database = proxied
+    async with core_on(database, at_once) as core:
+        opened = gate(core)
+        handle = await start(core)
+        proxy.silence()
+        opened.set()
+        with structlog.testing.capture_logs() as logged:
+            await until(lambda: [line for line in logged if line["action"] == "run_unrecorded"])
+        assert core.supervisor.handles() == [handle]
+        proxy.resume()
+        assert (await ended(handle)).status == "completed"
+        await until(lambda: not core.supervisor.handles())
+
+
+async def test_an_end_is_recorded_although_connections_are_killed(database: Database, sql: Connection) -> None:
+    """The connection that was to record the end is gone: another one does."""
+    async with core_on(database, at_once) as core:
+        opened = gate(core)
+        handle = await start(core)
+        kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'emag-syncd'"
+        assert await sql.fetch(kill)
+        opened.set()
+        assert (await ended(handle)).status == "completed"
+
+
+async def test_an_end_whose_answer_was_lost_is_ours(proxied: Proxied, sql: Connection) -> None:
+    """The end was committed and the answer cut off: the second try finds it done, by this process."""
+    proxy, database = proxied
+    async with core_on(database, at_once) as core:
+        sizes: list[int] = []
+        # The first run prepares the statements; the second shows how many bytes an end takes.
+        for cut in (False, False, True):
+            opened = gate(core)
+            handle = await start(core)
+            before = proxy.passed
+            if cut:
+                proxy.cut_after(sizes[-1] - 20)
+            opened.set()
+            assert (await ended(handle)).status == "completed"
+            sizes.append(proxy.passed - before)
+        assert sizes[2] > sizes[1], "nothing was cut off"
+        counted = {"account": "main", "operation": "full_sync", "status": "completed"}
+        assert sample(core, "emag_sync_runs_total", **counted) == 3
+        assert await sql.fetchval("SELECT count(*) FROM emag_sync_logs WHERE status = 'completed'") == 3
+
+
+async def test_the_end_by_somebody_else_is_not_ours(proxied: Proxied, sql: Connection) -> None:
+    """An operator failed the run while the database was away for us: our own failure is not taken for that one,
+    whatever was written as its errors.
+    """
+    proxy, database = proxied
+    async with core_on(database, at_once) as core:
+        opened = gate(core, Outcome.of(Status.FAILED, ErrorKind.DATABASE, "away"))
+        handle = await start(core)
+        proxy.silence()
+        opened.set()
+        with structlog.testing.capture_logs() as logged:
+            await until(lambda: [line for line in logged if line["action"] == "run_unrecorded"])
+        await sql.execute("UPDATE emag_sync_logs SET status = 'failed', errors = '7'")
+        proxy.resume()
+        assert await handle.finished is None
+        assert await sql.fetchval("SELECT errors FROM emag_sync_logs") == "7"
+
+
+async def test_an_end_that_can_not_be_recorded(database: Database, sql: Connection) -> None:
+    """It is no reason to hold the account for ever: without heartbeats the watchdog ends the row."""
+    async with core_on(database, at_once) as core:
+        engine_of(core).act = lambda _context: _returning(Outcome(cast("Status", "astray")))
+        with structlog.testing.capture_logs() as logged:
+            handle = await start(core)
+            assert await handle.finished is None
+        assert "supervision_failed" in [line["action"] for line in logged]
+        assert core.supervisor.handles() == []
+        await expire(sql, handle.lease)
+        await core.watchdog.turn()
+        assert await sql.fetchval("SELECT status FROM emag_sync_logs") == "failed"
+        assert sample(core, "emag_sync_in_progress", account="main") == 0
+
+
+async def _returning(value: Any) -> Any:
+    return value
+
+
+async def test_whoever_asked_for_a_run_may_leave(proxied: Proxied) -> None:
+    """A start that is cancelled while the claim is on its way: the run begins and is seen to its end."""
+    proxy, database = proxied
+    async with core_on(database, until_stopped) as core:
+        await core.ledger.running()
+        proxy.silence()
+        asking = asyncio.create_task(core.supervisor.start(RunRequest("main", Operation.FULL, Trigger.API)))
+        await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        proxy.resume()
+        (handle,) = await until(core.supervisor.handles)
+        await core.heartbeat.turn()
+        handle.context.request_stop()
+        assert (await ended(handle)).kinds == ["shutdown"]
+
+
+async def test_a_run_without_a_database_does_not_begin(proxied: Proxied) -> None:
+    """Whoever asks is told so, and nothing is left behind."""
+    proxy, database = proxied
+    async with core_on(database, at_once) as core:
+        proxy.silence()
+        with pytest.raises(DatabaseError):
+            await start(core)
+        assert core.supervisor.handles() == []
+        assert sample(core, "emag_sync_in_progress", account="main") == 0
