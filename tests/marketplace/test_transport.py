@@ -29,7 +29,6 @@ async def raw_server(
     speaks: Speaks, tls: ssl.SSLContext | None = None, *, awaits: bytes = b"\r\n\r\n"
 ) -> AsyncIterator[int]:
     """Listen and, once ``awaits`` has come, let ``speaks`` write what it wants. Gives the port."""
-
     serving: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

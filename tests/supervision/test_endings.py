@@ -173,9 +173,7 @@ async def test_an_end_whose_answer_was_lost_is_ours(proxied: Proxied, sql: Conne
 
 
 async def test_the_end_by_somebody_else_is_not_ours(proxied: Proxied, sql: Connection) -> None:
-    """An operator failed the run while the database was away for us: our own failure is not taken for that one,
-    whatever was written as its errors.
-    """
+    """What an operator recorded while the database was away for us is not taken for our own end of the run."""
     proxy, database = proxied
     async with core_on(database, at_once) as core:
         opened = gate(core, Outcome.of(Status.FAILED, ErrorKind.DATABASE, "away"))
