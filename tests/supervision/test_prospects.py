@@ -164,3 +164,11 @@ async def test_which_runs_cover_a_slot(prospects: Prospects, run_ended: RunEnded
     await run_ended(operation="full_sync", started_at=slot + timedelta(seconds=1), status="partial")
     assert await covered(Operation.FULL)
     assert not await prospects.covered("fbe", Operation.FULL, slot)
+
+
+async def test_some_pages_only_take_nothing_up(prospects: Prospects, run_ended: RunEnded, sql: Connection) -> None:
+    """A run that was asked for a few pages leaves the scan that was cut short to be taken up."""
+    await begin_scan(sql)
+    await run_ended("timeout", pages_processed=5)
+    await run_ended(status="completed", sync_params='{"max_pages": 1}')
+    assert await prospects.continues_in("main") == 0.0

@@ -1,5 +1,6 @@
 """The news of runs: whoever listens hears all of it, and odd rows are no news to stumble over."""
 
+from math import isnan
 from typing import Any
 
 from emag_syncd.storage.database import Database
@@ -43,3 +44,14 @@ async def test_listeners_come_and_go(database: Database) -> None:
         core.recorder.subscribe(lambda event, _: heard.append(("always", event)))
         await (await start(core)).finished
         assert heard == [("once", "started"), ("always", "started"), ("always", "ended")]
+
+
+async def test_some_pages_only_are_no_success(database: Database) -> None:
+    """A run that was asked for a few pages completes, but says nothing of how fresh the copy is."""
+    labels = {"account": "main", "operation": "full_sync"}
+    async with core_on(database, at_once) as core:
+        await (await start(core, max_pages=1)).finished
+        assert sample(core, "emag_sync_runs_total", **labels, status="completed") == 1
+        assert isnan(sample(core, "emag_sync_last_success_timestamp_seconds", **labels) or 0)
+        await (await start(core)).finished
+        assert not isnan(sample(core, "emag_sync_last_success_timestamp_seconds", **labels) or 0)

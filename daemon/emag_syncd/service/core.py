@@ -53,7 +53,7 @@ class Core:
         self.call_log = CallLog(database)
         self.recorder = Recorder(self.metrics, self.call_log)
         self.worker = this_worker()
-        self.ledger = self._ledger()
+        self.ledger = self.new_ledger()
         self.mirror = Mirror(database, lease_seconds=settings.sync.lease_seconds)
         self.scans = Scans(database)
         self.supervisor = Supervisor(
@@ -64,10 +64,10 @@ class Core:
             _limits(settings),
             on_abandon=self.fail,
         )
-        self.heartbeat = Heartbeat(self._ledger(), self.supervisor)
-        self.watchdog = Watchdog(self._ledger(), self.supervisor, self.metrics, self.worker)
+        self.heartbeat = Heartbeat(self.new_ledger(), self.supervisor)
+        self.watchdog = Watchdog(self.new_ledger(), self.supervisor, self.metrics, self.worker)
 
-    def _ledger(self) -> Ledger:
+    def new_ledger(self) -> Ledger:
         """Return a way to the ledger on a connection of its own: no run and no page can keep it from the others."""
         return Ledger(
             self.database.dedicated(),

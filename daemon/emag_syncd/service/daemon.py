@@ -102,7 +102,9 @@ class Daemon:
         return 1 if core.failed else 0
 
     async def _serve(self, core: Core, stack: AsyncExitStack) -> None:
-        prospects = Prospects(core.ledger, core.scans, resume_within_seconds=self._settings.sync.resume_within_seconds)
+        prospects = Prospects(
+            core.new_ledger(), core.scans, resume_within_seconds=self._settings.sync.resume_within_seconds
+        )
         schedule = Schedule(core.accounts, core.supervisor, prospects, core.metrics, self._settings.schedule)
         lag = LagProbe(core.metrics.loop_lag)
         loops = [*core.loops(), Gauges(core).loop]
@@ -134,7 +136,7 @@ class Daemon:
     def _web_parts(core: Core, schedule: Schedule, health: Health) -> WebParts:
         return WebParts(
             accounts=core.accounts,
-            ledger=core.ledger,
+            ledger=core.new_ledger(),
             supervisor=core.supervisor,
             schedule=schedule,
             recorder=core.recorder,

@@ -49,7 +49,7 @@ class Prospects:
         if not await self._scans.unfinished_full(account, resume_within_seconds=self.resume_within_seconds):
             return None
         runs = await self._ledger.outcomes(account, LOOKED_AT)
-        full = [run for run in runs if run["operation"] == Operation.FULL]
+        full = [run for run in runs if run["operation"] == Operation.FULL and not run["some_pages_only"]]
         if not full or _was_wanted(full[0]):
             return None
         last = full[0]

@@ -82,6 +82,7 @@ class Recorder:
             Status(row["status"]),
             row["duration_seconds"],
             kinds_of(row),
+            whole=b'"max_pages"' not in row["sync_params"],
         )
         level = log.info if row["status"] == Status.COMPLETED else log.warning
         level(

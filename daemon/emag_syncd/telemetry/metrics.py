@@ -75,8 +75,13 @@ class Metrics:
         status: Status,
         duration: float,
         errors: Iterable[ErrorKind] = (),
+        *,
+        whole: bool = True,
     ) -> None:
-        """Count a run that ended, after ``duration`` seconds, and its errors."""
+        """Count a run that ended, after ``duration`` seconds, and its errors.
+
+        One that did not read the ``whole`` of what there is proves nothing of how fresh the copy is.
+        """
         account = self._known(account)
         self.run_lost(account)
         self._series.duration.observe(account, operation, status, value=duration)
@@ -84,7 +89,7 @@ class Metrics:
         for kind in errors:
             self._series.errors.add(account, kind)
         self.last_run(account, operation, status)
-        if status is Status.COMPLETED:
+        if status is Status.COMPLETED and whole:
             self.last_success(account, operation, time())
 
     def run_lost(self, account: str) -> None:

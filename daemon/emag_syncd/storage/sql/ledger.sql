@@ -131,7 +131,7 @@ ORDER BY account_type, operation, started_at DESC;
 
 -- name: outcomes
 -- The latest ended runs of an account, newest first: what the schedule needs to know whether to wait.
-SELECT operation, status, pages_processed,
+SELECT operation, status, pages_processed, sync_params ? 'max_pages' AS some_pages_only,
     errors -> -1 ->> 'kind' AS kind,
     extract(epoch FROM clock_timestamp() - coalesce(completed_at, started_at))::float8 AS age_seconds
 FROM emag_sync_logs
