@@ -44,6 +44,8 @@ async def test_once_copies_everything_and_the_second_time_nothing_changed(desk: 
         assert second[name][1:3] == ["120", "0"]
         assert int(second[name][4]) > 100
         assert second[name][-1] == "completed"
+    smaller = await desk.run("demo", "--once", "--offers", "20", "--data-dir", str(place / "demo"))
+    assert smaller.code == 0, "a smaller catalogue is another one, not one that lost offers"
 
 
 async def test_the_demo_serves_syncs_and_leaves_on_ctrl_c(desk: Desk, place: Path) -> None:

@@ -58,7 +58,8 @@ def demo(config: Path | None, wishes: Wishes) -> int:
 
 
 async def _demo(wishes: Wishes) -> int:
-    folder = (wishes.data_dir or state_directory(os.environ) / "demo").absolute()
+    # A catalogue of another size is another catalogue: the daemon would take it for a marketplace gone mad.
+    folder = (wishes.data_dir or state_directory(os.environ) / "demo").absolute() / f"{wishes.offers}-offers"
     configure_logging(Log(level="warning"))
     async with EmbeddedPostgres(folder / "postgres") as server, _marketplace(wishes.offers) as sandbox:
         settings = Settings.of(_configuration(server.dsn, sandbox, wishes), folder)
