@@ -25,12 +25,6 @@ Proxied: TypeAlias = tuple[Proxy, Database]
 QUICK = Limits(connect=1.0, acquire=1.0, release=0.2, statement=0.8, command=1.0, lock=0.5)
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try soon again what could not be recorded."""
-    monkeypatch.setattr("emag_syncd.supervision.supervisor.FINISH_WAITS", (0.05, 0.1))
-
-
 @pytest.fixture
 async def proxied(database_url: str) -> AsyncIterator[Proxied]:
     """Give a database behind a proxy, with short limits."""
@@ -183,8 +177,10 @@ async def test_the_end_by_somebody_else_is_not_ours(proxied: Proxied, sql: Conne
         with structlog.testing.capture_logs() as logged:
             await until(lambda: [line for line in logged if line["action"] == "run_unrecorded"])
         await sql.execute("UPDATE emag_sync_logs SET status = 'failed', errors = '7'")
-        proxy.resume()
-        assert await handle.finished is None
+        with structlog.testing.capture_logs() as logged:
+            proxy.resume()
+            assert await handle.finished is None
+        assert "run_lost" in [line["action"] for line in logged]
         assert await sql.fetchval("SELECT errors FROM emag_sync_logs") == "7"
 
 

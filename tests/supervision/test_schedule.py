@@ -9,7 +9,6 @@ import structlog
 from emag_syncd.domain.errors import DatabaseError
 from emag_syncd.domain.runs import ErrorKind, Operation, Outcome, Status
 from emag_syncd.storage.database import Database
-from emag_syncd.supervision.schedule import WAITS
 from emag_syncd.telemetry.series import SchedulerOutcome
 from tests.support.engines import at_once, core_on, engine_of, start, until_stopped
 from tests.support.offers import Connection, by_hand
@@ -18,13 +17,6 @@ from tests.support.waiting import until
 
 SECOND = timedelta(seconds=1)
 RUNS = "SELECT * FROM emag_sync_logs ORDER BY started_at"
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try again soon."""
-    for outcome in WAITS:
-        monkeypatch.setitem(WAITS, outcome, 0.1)
 
 
 async def test_runs_begin_at_their_slots(database: Database, sql: Connection) -> None:
