@@ -35,6 +35,7 @@ async def running(*arguments: str) -> AsyncIterator[tuple[Process, str]]:
 
 @pytest.fixture
 async def controlled() -> AsyncIterator[Sandbox]:
+    """Give a marketplace that takes orders over HTTP."""
     async with Sandbox({"main": AccountSpec(offers=30, limited=False)}, control=True) as sandbox:
         yield sandbox
 
