@@ -78,11 +78,11 @@ async def test_the_password_is_in_no_repr(database_url: str) -> None:
 async def test_a_transaction_commits_or_rolls_back(database: Database) -> None:
     """What was written stays after the block, and is gone when the block raised."""
     insert = "INSERT INTO emag_products (account_type, emag_id) VALUES ('main', $1)"
-    async with database.transaction() as conn:
+    async with database.use() as conn, conn.transaction():
         await conn.execute(insert, 1)
 
     async def fail() -> None:
-        async with database.transaction() as conn:
+        async with database.use() as conn, conn.transaction():
             await conn.execute(insert, 2)
             raise ZeroDivisionError
 
@@ -116,9 +116,11 @@ async def test_silence_during_a_query(proxied: Proxied) -> None:
     with pytest.raises(DatabaseError, match="did not answer in time"):
         await query(database, "SELECT 1")
     assert database.pool_size()["used"] == 0
-    assert not await database.reachable()
+    apart = database.dedicated()
+    with pytest.raises(DatabaseError, match="did not answer in time"):
+        await apart.ping()
     proxy.resume()
-    assert await database.reachable()
+    assert await apart.ping() >= 0
     assert await query(database, "SELECT 1") == 1
 
 
@@ -136,7 +138,7 @@ async def test_silence_during_commit(proxied: Proxied) -> None:
     proxy, database = proxied
 
     async def work() -> None:
-        async with database.transaction() as conn:
+        async with database.use() as conn, conn.transaction():
             await conn.execute("INSERT INTO emag_products (account_type, emag_id) VALUES ('main', 1)")
             proxy.silence()
 

@@ -94,7 +94,7 @@ async def test_a_run_that_hangs_inside_a_transaction_is_reaped(impatient: Databa
 
 async def hang(database: Database, lease: Lease, ledger: Ledger) -> None:
     """Lock the run's row and do nothing more, until the server has enough of it."""
-    async with asyncio.timeout(20), database.transaction() as conn:
+    async with asyncio.timeout(20), database.use() as conn, conn.transaction():
         await conn.execute("SELECT FROM emag_sync_logs WHERE id = $1 FOR UPDATE", lease.run_id)
         assert await ledger.reap(stale_after_seconds=STALE_AFTER) == []
         async with database.use() as other:

@@ -8,7 +8,6 @@ from typing import Any, Self
 import asyncpg
 import structlog
 
-from emag_syncd.domain.errors import DatabaseError
 from emag_syncd.storage.codecs import set_codecs
 from emag_syncd.storage.connections import Connection, DedicatedConnection, Limits, Server, find_server
 from emag_syncd.storage.failures import FAMILIES, explained
@@ -27,7 +26,6 @@ class Database:
         self._server = server
         self._pool = pool
         self._dedicated: list[DedicatedConnection] = []
-        self._health = self.dedicated()
 
     @classmethod
     async def open(
@@ -93,26 +91,11 @@ class Database:
             finally:
                 await self._release(conn)
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """Lend a connection with a transaction begun: committed at the end, rolled back on any exception."""
-        async with self.use() as conn, conn.transaction():
-            yield conn
-
     def dedicated(self) -> DedicatedConnection:
         """Return a connection outside of the pool, closed together with it."""
         connection = DedicatedConnection(self._server)
         self._dedicated.append(connection)
         return connection
-
-    async def reachable(self) -> bool:
-        """Say whether the server answers, on a connection of its own, within ``limits``."""
-        try:
-            await self._health.ping()
-        except DatabaseError as error:
-            log.warning("the database does not answer", action="database_check", error=str(error))
-            return False
-        return True
 
     async def close(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - what overruns is terminated, not raised
         """Close every connection; what is still in use after ``timeout`` seconds is dropped."""

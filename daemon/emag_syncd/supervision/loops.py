@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -101,8 +101,3 @@ class LagProbe:
             await asyncio.sleep(self._interval)
             self._observe(max(0.0, loop.time() - due))
             self.pulse.beat()
-
-
-def dead(pulses: Iterable[Pulse]) -> list[Pulse]:
-    """Return those that have not beaten lately."""
-    return [pulse for pulse in pulses if not pulse.alive]
