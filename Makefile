@@ -20,8 +20,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install ## a catalogue synced from a simulated marketplace into an embedded PostgreSQL, nothing to configure
 	$(BIN)/emag-syncd demo $(ARGS)
 
+# Most tests wait for something: more processes than cores pass the time.
 test: install ## the whole test suite
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses 5 --dist worksteal $(ARGS)
 
 check: install ## linters, types, layers
 	$(BIN)/ruff check .

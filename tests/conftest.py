@@ -1,13 +1,50 @@
 """Fixtures of the whole suite: one PostgreSQL a session, one database a test."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import asyncpg
+import hypothesis
 import pytest
 from blockbuster import BlockBuster
 
 from emag_syncd.storage.database import Database
+from tests.support import recovery as recoveries
+from tests.support.recovery import Recovery
 from tests.support.server import TestServer, reachable_folder
+
+# Speed is the benchmark's matter: a busy machine is no failure.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the recovery times that the tests measure be written down."""
+    parser.addoption("--recoveries", type=Path, help="append measured recovery times to this file, as JSON lines")
+
+
+class Bookkeeper:
+    """Writes down what the tests measured, in the process that sees all reports."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" and report.passed:
+            recoveries.append(report, self._path)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the book where it was asked for; with several processes the first one keeps it."""
+    path = config.getoption("--recoveries")
+    if path is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Bookkeeper(path))
+
+
+@pytest.fixture
+def recovery(request: pytest.FixtureRequest) -> Recovery:
+    """Take note of how long the daemon takes to be well again."""
+    return Recovery(request.node)
 
 
 @pytest.fixture(autouse=True)
