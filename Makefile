@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench format clean
+.PHONY: help install demo test faults check bench format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -24,6 +24,12 @@ demo: install ## a catalogue synced from a simulated marketplace into an embedde
 test: install ## the whole test suite
 	$(BIN)/pytest --numprocesses 5 --dist worksteal $(ARGS)
 
+# Timed one after the other: recovery is measured, and other tests would be in its way.
+faults: install ## the fault tests three times, and what they measured into docs/faults.md
+	rm -f .recoveries.jsonl
+	for round in 1 2 3; do $(BIN)/pytest tests/faults --recoveries .recoveries.jsonl $(ARGS) || exit 1; done
+	$(BIN)/python -m tests.faults .recoveries.jsonl
+
 check: install ## linters, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -38,4 +44,4 @@ format: install ## let ruff format and fix what it can
 	$(BIN)/ruff check --fix .
 
 clean: ## remove what make install and the tools made
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .recoveries.jsonl

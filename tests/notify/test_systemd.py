@@ -30,13 +30,13 @@ def test_each_message_arrives(manager: tuple[socket.socket, dict[str, str]]) -> 
     notifier.status("main: page 3 of 26 — ok")
     notifier.watchdog()
     notifier.ready()
-    notifier.stopping()
+    notifier.stopping(27.5)
     assert [receiver.recv(4096).decode() for _ in range(5)] == [
         "READY=1\nSTATUS=2 accounts, none running",
         "STATUS=main: page 3 of 26 — ok",
         "WATCHDOG=1",
         "READY=1",
-        "STOPPING=1",
+        "STOPPING=1\nEXTEND_TIMEOUT_USEC=27500000",
     ]
 
 
@@ -74,9 +74,9 @@ def test_a_manager_that_does_not_read_holds_nobody_up(manager: tuple[socket.sock
         while not logged:
             notifier.watchdog()
         receiver.recv(4096)
-        notifier.stopping()
+        notifier.stopping(1)
     assert len(logged) == 1
-    assert b"STOPPING=1" in iter(lambda: receiver.recv(4096), b"")
+    assert b"STOPPING=1\nEXTEND_TIMEOUT_USEC=1000000" in iter(lambda: receiver.recv(4096), b"")
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ async def test_what_systemd_hears(configure: Configure, manager: Manager) -> Non
         assert "STATUS=1 accounts, idle" in heard + await manager.hears("WATCHDOG=1")
         daemon.send(signal.SIGTERM)
         assert await daemon.ended() == 0
-        assert "STOPPING=1" in manager.heard()
+        assert "STOPPING=1\nEXTEND_TIMEOUT_USEC=15000000" in manager.heard()
 
 
 async def test_a_loop_that_hangs_is_not_covered_up(

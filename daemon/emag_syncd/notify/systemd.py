@@ -32,9 +32,9 @@ class Notifier:
         """Say that every part still works."""
         self._send("WATCHDOG=1")
 
-    def stopping(self) -> None:
-        """Say that shutdown has begun."""
-        self._send("STOPPING=1")
+    def stopping(self, within: float) -> None:
+        """Say that shutdown has begun and may take ``within`` seconds, whatever the unit allows for."""
+        self._send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={round(within * 1_000_000)}")
 
     def _send(self, *lines: str) -> None:
         if not self._address:

@@ -31,6 +31,9 @@ STATUS_SECONDS = 5.0
 LONGEST_STOP = 0.9
 """Of the time for the shutdown: after that the process ends whatever is left to do; that takes another second."""
 
+STOP_MARGIN_SECONDS = 5.0
+"""What systemd is asked to wait beyond the time for the shutdown before it kills what is left."""
+
 NEED_RESTART = ("database", "http", "log", "sync.lease_seconds")
 """Settings that stay as they were when the configuration is read anew."""
 
@@ -70,12 +73,12 @@ class Daemon:
         stopped = asyncio.create_task(self._stop.wait(), name="stop")
         await asyncio.wait({life, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
-        self._notifier.stopping()
+        settings = self._core.settings if self._core else self._settings
+        self._notifier.stopping(settings.shutdown_seconds + STOP_MARGIN_SECONDS)
         starting = self._core is None and not life.done()
         if starting:
             # There is nothing yet that had to be brought to a good end.
             life.cancel()
-        settings = self._core.settings if self._core else self._settings
         await asyncio.wait({life}, timeout=settings.shutdown_seconds * LONGEST_STOP)
         if not life.done():
             log.critical("the shutdown took too long; what is left is dropped", action="stop_overdue")
