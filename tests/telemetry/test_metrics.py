@@ -6,17 +6,18 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from emag_syncd.config import Settings
 from emag_syncd.domain.calls import ApiCall, CallOutcome
 from emag_syncd.domain.runs import Counters, ErrorKind, Operation, Status
 from emag_syncd.telemetry import metrics as module
 from emag_syncd.telemetry.metrics import Metrics
 from emag_syncd.telemetry.series import OTHER, PoolState, ProductState, SchedulerOutcome, WebhookOutcome
+from tests.support.engines import settings_of
+
+OWN_LIMIT = {"sync": {"timeout_seconds": 60}}
 
 # The contract's own list, with the number of series that two accounts make.
 CONTRACT = {
@@ -44,6 +45,9 @@ CONTRACT = {
     "emag_db_pool_connections": ({"state"}, 2),
     "emag_webhook_deliveries_total": ({"outcome"}, 3),
     "emag_syncd_config_seconds": ({"setting"}, 6),
+    "emag_sync_timeout_seconds": ({"account"}, 2),
+    "emag_sync_schedule_interval_seconds": ({"account", "operation"}, 4),
+    "emag_api_refused": ({"account", "reason"}, 4),
     "emag_syncd_build_info": ({"version", "python"}, 1),
 }
 
@@ -174,7 +178,9 @@ def test_the_other_events_move_their_series(metrics: Metrics) -> None:
 
 def test_limits_are_published_for_alerts(metrics: Metrics) -> None:
     """Each limit that an alert compares with is there under its setting's name, and follows a reload."""
-    metrics.configured(Settings.of({"sync": {"timeout_seconds": 1200}}, Path("/nowhere")))
+    metrics.configured(settings_of("main", "fbe", own={"fbe": OWN_LIMIT}, sync={"timeout_seconds": 1200}))
+    assert value(metrics, "emag_sync_timeout_seconds", account="main") == 1200
+    assert value(metrics, "emag_sync_timeout_seconds", account="fbe") == 60
     assert value(metrics, "emag_syncd_config_seconds", setting="sync.timeout_seconds") == 1200
     assert not [name for name, _, one in series(metrics) if "config" in name and math.isnan(one)]
 
@@ -217,6 +223,43 @@ def test_the_format_is_negotiated(metrics: Metrics) -> None:
     assert b"# TYPE emag_sync_runs counter\n" in body
     assert b"# TYPE emag_syncd_build info\n" in body
     assert b"_created" not in text + body
+
+
+def test_what_took_so_long_is_named(metrics: Metrics) -> None:
+    """In OpenMetrics a bucket names the latest run that fell into it; the plain text has no word for that."""
+    run, other = (f"00000000-0000-0000-0000-00000000000{n}" for n in (1, 2))
+    metrics.run_finished("main", Operation.FULL, Status.COMPLETED, 20, run_id=run)
+    metrics.run_finished("main", Operation.FULL, Status.COMPLETED, 30, run_id=other)
+    metrics.run_finished("main", Operation.FULL, Status.COMPLETED, 700, run_id=run)
+    metrics.call(ApiCall("main", "vat/read", 0, 3.0, CallOutcome.OK), run)
+    body = metrics.render("application/openmetrics-text; version=1.0.0")[0].decode()
+    found = dict(re.findall(r'^(\w+\{.*le="[\d.]+".*\}) \d+\.0 # \{run_id="(.+)"\} [\d.]+ ', body, re.MULTILINE))
+    labels = 'account="main",le="{}",operation="full_sync",status="completed"'
+    assert found == {
+        f"emag_sync_duration_seconds_bucket{{{labels.format('60.0')}}}": other,
+        f"emag_sync_duration_seconds_bucket{{{labels.format('1800.0')}}}": run,
+        'emag_api_request_duration_seconds_bucket{account="main",le="4.0",resource="vat/read"}': run,
+    }
+    assert run not in metrics.render()[0].decode()
+
+
+def test_a_refusal_lasts_until_the_next_good_answer(metrics: Metrics) -> None:
+    """What the marketplace holds against an account is published until it answers; an outage changes nothing."""
+    said = []
+    for outcome in ("ok", "credentials", "timeout", "ip_not_allowed", "ok"):
+        metrics.call(ApiCall("main", "product_offer/read", 0, 1, CallOutcome(outcome)))
+        reasons = ("credentials", "ip_not_allowed")
+        said.append([value(metrics, "emag_api_refused", account="main", reason=reason) for reason in reasons])
+    assert said == [[0, 0], [1, 0], [1, 0], [0, 1], [0, 0]]
+
+
+def test_checks_are_looked_up_when_they_are_read(metrics: Metrics) -> None:
+    """What is well is asked for at each scrape, so that no answer is older than it."""
+    well = [True]
+    metrics.checked_by(lambda: [(("livez", "watchdog"), well[-1])])
+    assert value(metrics, "emag_syncd_check_ok", probe="livez", check="watchdog") == 1
+    well.append(False)
+    assert value(metrics, "emag_syncd_check_ok", probe="livez", check="watchdog") == 0
 
 
 def test_two_sets_of_metrics_are_independent() -> None:

@@ -112,6 +112,7 @@ class Daemon:
         lag = LagProbe(core.metrics.loop_lag)
         loops = [*core.loops(), Gauges(core).loop]
         health = Health(core.database.dedicated(), [schedule.pulse, lag.pulse, *(loop.pulse for loop in loops)])
+        core.metrics.checked_by(health.verdicts)
         # Before anybody can ask, or is told that all is ready.
         await health.probe()
         web = WebServer(self._settings.http, self._web_parts(core, schedule, health))

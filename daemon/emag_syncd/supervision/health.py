@@ -72,6 +72,11 @@ class Health:
             Check("shutdown", not stopping, 0.0, stopping),
         ]
 
+    def verdicts(self) -> list[tuple[tuple[str, str], bool]]:
+        """Return each probe and check, and whether it is well."""
+        probes = {"livez": self.live(), "readyz": self.ready()}
+        return [((probe, check.name), check.ok) for probe, checks in probes.items() for check in checks]
+
     @property
     def alive(self) -> bool:
         """Whether every loop turned lately."""

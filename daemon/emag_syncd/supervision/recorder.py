@@ -43,7 +43,7 @@ class Recorder:
 
     def called(self, call: ApiCall, run_id: UUID | None) -> None:
         """One request was made to the marketplace."""
-        self._metrics.call(call)
+        self._metrics.call(call, str(run_id) if run_id else None)
         self._call_log.add(call, run_id)
 
     def rate_limited(self, account: str, wait_seconds: float) -> None:
@@ -82,6 +82,7 @@ class Recorder:
             Status(row["status"]),
             row["duration_seconds"],
             kinds_of(row),
+            run_id=str(row["id"]),
             whole=b'"max_pages"' not in row["sync_params"],
         )
         level = log.info if row["status"] == Status.COMPLETED else log.warning

@@ -4,11 +4,13 @@ The library's own metrics hold objects for every series: 130 MB for a thousand a
 """
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import accumulate, product
+from time import time
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 Labels = tuple[str, ...]
@@ -77,8 +79,25 @@ class Gauge(_Numbers):
         self._values[labels] = value
 
 
+class Checks(Collector):
+    """A gauge that is looked up when it is read: 1 for what is well, else 0."""
+
+    def __init__(self, registry: CollectorRegistry, name: str, text: str, labels: Labels) -> None:
+        """Register the gauge, which has no series before there is somewhere to ``look``."""
+        self._name, self._text, self._labels = name, text, labels
+        self.look: Callable[[], Iterable[tuple[Labels, bool]]] = tuple
+        registry.register(self)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the metric with what is there now. It is read on another thread than the loop's."""
+        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, is_well in self.look():
+            family.add_metric(labels, float(is_well))
+        yield family
+
+
 class Histogram(Collector):
-    """How often what was observed was at most so large."""
+    """How often what was observed was at most so large. Each bucket has its latest run as its exemplar."""
 
     def __init__(
         self, registry: CollectorRegistry, name: str, text: str, axes: Axes, bounds: tuple[float, ...]
@@ -88,13 +107,17 @@ class Histogram(Collector):
         self._names = [*map(floatToGoString, bounds), "+Inf"]
         self._counts: dict[Labels, list[int]] = {}
         self._sums: dict[Labels, float] = {}
+        self._exemplars: dict[tuple[Labels, int], tuple[str, float, float]] = {}
         registry.register(self)
 
-    def observe(self, *labels: str, value: float) -> None:
-        """Count one observation."""
+    def observe(self, *labels: str, value: float, run_id: str | None = None) -> None:
+        """Count one observation, made by the run ``run_id``."""
         counts = self._counts.setdefault(labels, [0] * len(self._names))
-        counts[bisect_left(self._bounds, value)] += 1
+        bucket = bisect_left(self._bounds, value)
+        counts[bucket] += 1
         self._sums[labels] = self._sums.get(labels, 0) + value
+        if run_id is not None:
+            self._exemplars[labels, bucket] = (run_id, value, time())
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Yield the metric with all of its series."""
@@ -102,6 +125,13 @@ class Histogram(Collector):
         none = [0] * len(self._names)
         for labels in self._axes.series(self._counts):
             counts = accumulate(self._counts.get(labels, none))
-            buckets = list(zip(self._names, counts, strict=True))
+            buckets = [self._bucket(labels, at, count) for at, count in enumerate(counts)]
             family.add_metric(labels, buckets, self._sums.get(labels, 0))
         yield family
+
+    def _bucket(self, labels: Labels, at: int, count: int) -> tuple[str, float] | tuple[str, float, Exemplar]:
+        found = self._exemplars.get((labels, at))
+        if found is None:
+            return self._names[at], count
+        run_id, value, when = found
+        return self._names[at], count, Exemplar({"run_id": run_id}, value, when)

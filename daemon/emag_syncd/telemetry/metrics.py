@@ -6,7 +6,7 @@ from a daemon that is away. A comparison with NaN is never true.
 
 import platform
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import nan
 from time import monotonic, time
 
@@ -14,11 +14,12 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.exposition import choose_encoder
 
 from emag_syncd.config import Settings
-from emag_syncd.domain.calls import ApiCall
+from emag_syncd.domain.calls import ApiCall, CallOutcome
 from emag_syncd.domain.runs import Counters, ErrorKind, Operation, Status
 from emag_syncd.telemetry.series import (
     ENDED,
     OTHER,
+    REFUSALS,
     RESOURCES,
     SCHEDULED,
     PoolState,
@@ -61,6 +62,12 @@ class Metrics:
         }
         for setting, seconds in limits.items():
             self._series.config.set(setting, value=seconds)
+        for name, account in settings.accounts.items():
+            self._series.timeout.set(self._known(name), value=account.timeout_seconds)
+
+    def checked_by(self, look: Callable[[], Iterable[tuple[tuple[str, str], bool]]]) -> None:
+        """Publish what ``look`` says of each probe's checks whenever it is asked for. It must only read memory."""
+        self._series.checks.look = look
 
     def run_started(self, account: str) -> None:
         """Count a run as under way from now on."""
@@ -76,15 +83,16 @@ class Metrics:
         duration: float,
         errors: Iterable[ErrorKind] = (),
         *,
+        run_id: str | None = None,
         whole: bool = True,
     ) -> None:
-        """Count a run that ended, after ``duration`` seconds, and its errors.
+        """Count the run ``run_id`` that ended, after ``duration`` seconds, and its errors.
 
         One that did not read the ``whole`` of what there is proves nothing of how fresh the copy is.
         """
         account = self._known(account)
         self.run_lost(account)
-        self._series.duration.observe(account, operation, status, value=duration)
+        self._series.duration.observe(account, operation, status, value=duration, run_id=run_id)
         self._series.runs.add(account, operation, status)
         for kind in errors:
             self._series.errors.add(account, kind)
@@ -138,12 +146,15 @@ class Metrics:
         """Publish when the watchdog last looked, in seconds of the epoch."""
         self._series.watchdog_last_run.set(value=timestamp)
 
-    def call(self, call: ApiCall) -> None:
-        """Count a call of the marketplace."""
+    def call(self, call: ApiCall, run_id: str | None = None) -> None:
+        """Count a call of the marketplace, made by the run ``run_id``."""
         account = self._known(call.account)
         resource = call.resource if call.resource in RESOURCES else OTHER
         self._series.requests.add(account, resource, call.outcome)
-        self._series.request_duration.observe(account, resource, value=call.duration)
+        self._series.request_duration.observe(account, resource, value=call.duration, run_id=run_id)
+        if call.outcome is CallOutcome.OK or call.outcome in REFUSALS:
+            for reason in REFUSALS:
+                self._series.refused.set(account, reason, value=call.outcome is reason)
 
     def rate_limited(self, account: str) -> None:
         """Count an answer of 429."""

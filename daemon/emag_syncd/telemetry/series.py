@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Info
 
 from emag_syncd.domain.calls import CallOutcome
 from emag_syncd.domain.runs import ErrorKind, Operation, Status
-from emag_syncd.telemetry.closed import Axes, Counter, Gauge, Histogram
+from emag_syncd.telemetry.closed import Axes, Checks, Counter, Gauge, Histogram
 
 OTHER = "(other)"
 """The label value of what is not in a closed set. No account can be called that."""
@@ -16,6 +16,7 @@ OTHER = "(other)"
 RESOURCES = ("product_offer/read", "product_offer/count", "vat/read")
 ENDED = (Status.COMPLETED, Status.PARTIAL, Status.FAILED, Status.CANCELLED)
 SCHEDULED = (Operation.FULL, Operation.INCREMENTAL)
+REFUSALS = (CallOutcome.CREDENTIALS, CallOutcome.IP_NOT_ALLOWED)
 ACTIONS = ("created", "updated", "unchanged", "removed", "failed")
 LIMITS = (
     "sync.timeout_seconds",
@@ -105,6 +106,9 @@ class Series:
             account,
             unset=nan,
         )
+        self.timeout = self._gauge(
+            "emag_sync_timeout_seconds", "The time limit of a run; NaN before it is known.", account, unset=nan
+        )
         self.last_success = self._gauge(
             "emag_sync_last_success_timestamp_seconds",
             "When a run last completed; NaN while none is known.",
@@ -170,6 +174,11 @@ class Series:
             self._per_account(resource=RESOURCES),
             CALL_BUCKETS,
         )
+        self.refused = self._gauge(
+            "emag_api_refused",
+            "1 from an answer that refuses the account, by its reason, to the next one that does not; else 0.",
+            self._per_account(reason=REFUSALS),
+        )
         self.rate_limit_hits = self._counter("emag_api_rate_limit_hits_total", "Answers of 429.", self._per_account())
         self.rate_limit_wait = self._counter(
             "emag_api_rate_limit_wait_seconds_total",
@@ -178,6 +187,12 @@ class Series:
         )
 
     def _process(self) -> None:
+        self.checks = Checks(
+            self._registry,
+            "emag_syncd_check_ok",
+            "1 for each check of livez and readyz that passes, 0 for one that fails.",
+            ("probe", "check"),
+        )
         self.loop_lag = self._gauge(
             "emag_event_loop_lag_seconds",
             "The longest delay of the event loop within the last minute.",
