@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
@@ -163,12 +164,13 @@ def truth(catalogue: Catalogue) -> Rows:
     return {emag_id: expected(raw)[0] for emag_id, raw in catalogue.truth()}
 
 
-async def mirrored(sql: "asyncpg.Connection[asyncpg.Record]", account: str = "main") -> Rows:
-    """Return what the mirror of an account holds of offers that are not removed."""
+async def mirrored(sql: "asyncpg.Connection[asyncpg.Record]", account: str = "main", *, removed: bool = False) -> Rows:
+    """Return what the mirror of an account holds: of the offers that are not removed, or of those that are."""
     rows = await sql.fetch(
         f"SELECT emag_id, {', '.join(COLUMNS)}, raw::text FROM emag_products"
-        " WHERE account_type = $1 AND removed_at IS NULL",
+        " WHERE account_type = $1 AND (removed_at IS NOT NULL) = $2",
         account,
+        removed,
     )
     return {row["emag_id"]: _stored(row) for row in rows}
 
@@ -178,34 +180,16 @@ def _stored(row: asyncpg.Record) -> Row:
     return {**columns, "raw": flagged(loads(row["raw"]))}
 
 
+def differences(stored: Rows, wanted: Rows) -> Iterator[str]:
+    """Yield what is wrong with the offers ``stored``, in words: missing ones, others, and columns that differ."""
+    yield from (f"offer {emag_id} is missing" for emag_id in wanted.keys() - stored.keys())
+    yield from (f"offer {emag_id} should not be there" for emag_id in stored.keys() - wanted.keys())
+    for emag_id in stored.keys() & wanted.keys():
+        for column, value in wanted[emag_id].items():
+            if stored[emag_id][column] != value:
+                yield f"{column} of offer {emag_id} is {stored[emag_id][column]!r}, and not {value!r}"
+
+
 async def assert_mirrors(sql: "asyncpg.Connection[asyncpg.Record]", account: Account) -> None:
     """Assert that the mirror equals the marketplace, in every offer and every column."""
-    stored, wanted = await mirrored(sql, account.name), truth(account.catalogue)
-    assert stored.keys() == wanted.keys()
-    for emag_id, row in wanted.items():
-        different = {key: (stored[emag_id][key], row[key]) for key in row if stored[emag_id][key] != row[key]}
-        assert not different, f"offer {emag_id} of {account.name}: {different}"
-
-
-async def replayed(sql: "asyncpg.Connection[asyncpg.Record]", account: str = "main") -> Rows:
-    """Return what the change log says that the mirror holds, applying every change in order."""
-    state: Rows = {}
-    rows = await sql.fetch(
-        "SELECT emag_id, kind, changes::text FROM emag_product_changes WHERE account_type = $1 ORDER BY id", account
-    )
-    gone: Rows = {}
-    for row in rows:
-        emag_id, kind, changes = row["emag_id"], row["kind"], loads(row["changes"])
-        if kind == "removed":
-            gone[emag_id] = state.pop(emag_id)
-            continue
-        if kind == "created":
-            assert emag_id not in state, f"offer {emag_id} was created twice"
-            state[emag_id] = dict.fromkeys(COLUMNS)
-        elif kind == "restored":
-            state[emag_id] = gone.pop(emag_id)
-        for column, change in changes.items():
-            if column != "raw":
-                assert state[emag_id][column] == change["old"], f"{column} of offer {emag_id}"
-                state[emag_id][column] = change["new"]
-    return state
+    assert list(differences(await mirrored(sql, account.name), truth(account.catalogue))) == []
