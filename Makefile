@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test faults check bench format clean
+.PHONY: help install demo test faults check soak bench format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ faults: install ## the fault tests three times, and what they measured into docs
 	rm -f .recoveries.jsonl
 	for round in 1 2 3; do $(BIN)/pytest tests/faults --recoveries .recoveries.jsonl $(ARGS) || exit 1; done
 	$(BIN)/python -m tests.faults .recoveries.jsonl
+
+soak: install ## everything at once for thirty minutes, from a printed seed: ARGS="--minutes 2 --seed 7"
+	$(BIN)/python -m tests.soak $(ARGS)
 
 check: install ## linters, types, layers
 	$(BIN)/ruff check .

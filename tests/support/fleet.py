@@ -30,10 +30,11 @@ def account(name: str, base_url: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def configure(path: Path, database_url: str, accounts: Mapping[str, Any], **sections: Mapping[str, Any]) -> Path:
-    """Write the configuration of a daemon; ``sections`` add to those of ``QUICK``."""
-    values = {name: {**QUICK.get(name, {}), **sections.get(name, {})} for name in {*QUICK, *sections}}
-    marketplace = {"page_size": 10, **UNPACED, **sections.get("marketplace", {})}
-    write_toml(path, {**values, "database": {"url": database_url}, "marketplace": marketplace, "accounts": accounts})
+def configure(path: Path, database_url: str, accounts: Mapping[str, Any], **settings: Any) -> Path:
+    """Write the configuration of a daemon; ``settings`` add to those of ``QUICK``."""
+    values: dict[str, Any] = {**QUICK, "marketplace": {"page_size": 10, **UNPACED}}
+    for name, value in settings.items():
+        values[name] = {**values.get(name, {}), **value} if isinstance(value, Mapping) else value
+    write_toml(path, {**values, "database": {"url": database_url}, "accounts": accounts})
     path.chmod(0o600)
     return path
