@@ -55,6 +55,15 @@ class DaemonProcess:
         line: dict[str, Any] = (await until(look, within=30))[0]
         return line
 
+    @property
+    def text(self) -> str:
+        """All that it wrote to its error stream."""
+        return self._log.read_text()
+
+    async def wrote(self, words: str) -> None:
+        """Wait until it wrote this."""
+        await until(lambda: words in self.text, within=30)
+
     async def get(self, path: str) -> int:
         """Return the status of one of its pages."""
         address = (await self.logged("ready"))["address"]

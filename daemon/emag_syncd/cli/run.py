@@ -1,6 +1,5 @@
 """``emag-syncd run``: the daemon."""
 
-import faulthandler
 from pathlib import Path
 
 import structlog
@@ -9,6 +8,7 @@ from emag_syncd.cli.loops import run_loop
 from emag_syncd.config import Settings, load
 from emag_syncd.service.daemon import Daemon
 from emag_syncd.telemetry.logging import configure_logging
+from emag_syncd.telemetry.stacks import show_stacks_on_abort
 
 log = structlog.get_logger(__name__)
 
@@ -18,8 +18,7 @@ def run(config: Path | None) -> int:
     settings = load(config)
     settings.require_accounts()
     configure_logging(settings.log, settings.secrets())
-    # systemd's watchdog ends a daemon that hangs by SIGABRT: its journal then shows where that was.
-    faulthandler.enable()
+    show_stacks_on_abort()
     _log_warnings(settings)
 
     def reload() -> Settings:

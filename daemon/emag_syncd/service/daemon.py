@@ -22,6 +22,7 @@ from emag_syncd.supervision.health import Health
 from emag_syncd.supervision.loops import LagProbe
 from emag_syncd.supervision.prospects import Prospects
 from emag_syncd.supervision.schedule import Schedule
+from emag_syncd.telemetry.stacks import threads_shown_when_late
 from emag_syncd.web.server import WebParts, WebServer
 
 log = structlog.get_logger(__name__)
@@ -152,16 +153,19 @@ class Daemon:
         """Say what runs, and that all is well only while every loop turns."""
         interval = watchdog_interval()
         pause = min(STATUS_SECONDS, interval / 3) if interval else STATUS_SECONDS
-        while True:
-            if health.alive:
-                self._notifier.watchdog()
-            else:
-                dead = [check.name for check in health.live() if not check.ok]
-                log.warning("loops do not turn", action="loops_dead", loops=dead)
-            running = [handle.lease.account for handle in core.supervisor.handles()]
-            doing = f"syncing {', '.join(running)}" if running else "idle"
-            self._notifier.status(f"{len(core.accounts.names)} accounts, {doing}")
-            await asyncio.sleep(pause)
+        with threads_shown_when_late() as put_off:
+            while True:
+                if health.alive:
+                    self._notifier.watchdog()
+                else:
+                    dead = [check.name for check in health.live() if not check.ok]
+                    log.warning("loops do not turn", action="loops_dead", loops=dead)
+                if interval:
+                    put_off(interval)
+                running = [handle.lease.account for handle in core.supervisor.handles()]
+                doing = f"syncing {', '.join(running)}" if running else "idle"
+                self._notifier.status(f"{len(core.accounts.names)} accounts, {doing}")
+                await asyncio.sleep(pause)
 
     def _reconfigure(self) -> None:
         """Take over a changed configuration; a bad one is refused and the old one stays in force."""

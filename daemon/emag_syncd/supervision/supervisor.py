@@ -17,6 +17,7 @@ from emag_syncd.supervision.accounts import Account, Accounts
 from emag_syncd.supervision.recorder import Recorder, kinds_of
 from emag_syncd.sync.engine import Engine
 from emag_syncd.sync.run import RunContext
+from emag_syncd.telemetry.stacks import where
 
 log = structlog.get_logger(__name__)
 
@@ -167,7 +168,7 @@ class Supervisor:
         outcome = self._outcome(handle, run)
         if abandoned:
             self._recorder.abandoned(handle.lease)
-            log.critical("run abandoned", action="run_abandoned", where=_stack(run))
+            log.critical("run abandoned", action="run_abandoned", where=where(run))
         row = await self._finish(handle, outcome) if outcome else None
         if row is None:
             self._lost(handle)
@@ -269,13 +270,3 @@ def _ours(row: Record | None, outcome: Outcome) -> Record | None:
     if row is None or not {error.kind for error in outcome.errors} <= set(kinds_of(row)):
         return None
     return row
-
-
-def _stack(task: asyncio.Task[Outcome]) -> list[str]:
-    """Return where a task is suspended, from the outside inwards. ``Task.get_stack`` knows the outermost frame only."""
-    lines = []
-    awaited: Any = task.get_coro()
-    while frame := getattr(awaited, "cr_frame", None):
-        lines.append(f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}")
-        awaited = awaited.cr_await
-    return lines
