@@ -123,6 +123,7 @@ class Daemon:
             for loop in (*loops, health.loop):
                 background.start(loop.pulse.name, loop.run())
             background.start(lag.pulse.name, lag.run())
+            background.start("clock", schedule.follow_clock())
             background.start("systemd", self._tell_systemd(core, health))
             stop_continuing = core.recorder.subscribe(_continuing(schedule))
             schedule.start()

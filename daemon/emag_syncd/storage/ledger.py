@@ -60,6 +60,8 @@ class Ledger:
             reap = sql.reap(conn, account=request.account, stale_after_seconds=stale_after_seconds)
             if (reaped := await self._fetch(reap)) and on_reaped is not None:
                 on_reaped(reaped)
+            if request.scheduled_for is not None:
+                await sql.free_slots_to_come(conn, account=request.account, sync_type=PRODUCTS)
             while (lease := await self._try_claim(conn, request)) is None:
                 await self._refuse(conn, request)
             return lease
@@ -201,6 +203,12 @@ class Ledger:
             return bool(
                 await sql.slot_covered(conn, account=account, sync_type=PRODUCTS, operation=operation, slot=slot)
             )
+
+    async def now(self) -> datetime:
+        """Return the time that counts for every daemon on this database."""
+        async with self._connections.use() as conn:
+            moment: datetime = await sql.now(conn)
+        return moment
 
     async def progress(self) -> list[Record]:
         """Return the progress of the runs under way."""

@@ -32,6 +32,10 @@ class Prospects:
         self._scans = scans
         self.resume_within_seconds = resume_within_seconds
 
+    async def now(self) -> datetime:
+        """Return the time, by the clock of the database: the one that all daemons share. Raises DatabaseError."""
+        return await self._ledger.now()
+
     async def covered(self, account: str, operation: Operation, slot: datetime) -> bool:
         """Whether the slot needs no run any more."""
         return await self._ledger.slot_covered(account, operation, slot)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Coroutine
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import structlog
@@ -33,6 +33,12 @@ from emag_syncd.telemetry.series import SchedulerOutcome
 log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 5.0
+
+SET_BACK_SECONDS = 1.0
+"""How far this host's clock must have been set back for the schedules to be laid out anew. Smaller steps only delay."""
+
+LONGEST_SLEEP = 60.0
+"""Seconds after which the time of the database is asked for again."""
 
 WAITS = {SchedulerOutcome.BUSY: 5.0, SchedulerOutcome.FAILED: 15.0, SchedulerOutcome.PAUSED: 60.0}
 """What keeps a slot waiting for its run, and after how many seconds at most it is tried again."""
@@ -72,6 +78,7 @@ class Schedule:
         self._metrics = metrics
         self._settings = settings
         self._slots: dict[Key, Slots] = {}
+        self._fired: dict[Key, datetime] = {}
         self._tasks: dict[object, asyncio.Task[None]] = {}
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
@@ -91,13 +98,17 @@ class Schedule:
         """Take over changed schedules. What is waiting to start, starts."""
         self._settings = settings.schedule
         self._prospects.resume_within_seconds = settings.sync.resume_within_seconds
-        self._scheduler.remove_all_jobs()
-        for key in self._slots:
-            self._metrics.next_run(*key, None)
-            self._metrics.schedule_interval(*key, None)
-        self._lay_out()
-        for key in self._slots:
-            self._serve_later(key)
+        self._lay_out_anew()
+
+    async def follow_clock(self) -> None:
+        """Go on when this host's clock is set back: APScheduler would sleep until it shows the old time again."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            tick = self._scheduler.get_job("tick")
+            back = tick.next_run_time - datetime.now(UTC) - timedelta(seconds=TICK_SECONDS) if tick else timedelta()
+            if back.total_seconds() > SET_BACK_SECONDS:
+                log.warning("the clock was set back", action="clock_set_back", seconds=round(back.total_seconds()))
+                self._lay_out_anew()
 
     async def stop(self) -> None:
         """Start nothing more."""
@@ -121,7 +132,17 @@ class Schedule:
         if (account, Operation.FULL) in self._slots:
             self._spawn(("continue", account), self._continue(account))
 
+    def _lay_out_anew(self) -> None:
+        self._scheduler.remove_all_jobs()
+        for key in self._slots:
+            self._metrics.next_run(*key, None)
+            self._metrics.schedule_interval(*key, None)
+        self._lay_out()
+        for key in self._slots:
+            self._serve_later(key)
+
     def _lay_out(self) -> None:
+        self._fired = {}
         self._slots = {
             (account.name, operation): Slots(
                 account.settings.schedule(operation),
@@ -143,7 +164,9 @@ class Schedule:
         self.pulse.beat()
 
     async def _fire(self, key: Key) -> None:
-        if key in self._slots:
+        if slots := self._slots.get(key):
+            if fired := slots.latest(datetime.now(UTC)):
+                self._fired[key] = fired
             self._serve_later(key)
             self._show_next(key)
 
@@ -176,16 +199,31 @@ class Schedule:
         await asyncio.sleep(_chance.uniform(0, self._settings.jitter_seconds))
         served: tuple[datetime | None, SchedulerOutcome | None] = (None, None)
         while key in self._slots:
-            slot = self._slots[key].latest(datetime.now(UTC))
-            if slot == served[0] and served[1] not in WAITS:
-                return
-            outcome, reason = await self._try(RunRequest(account, operation, Trigger.SCHEDULE, scheduled_for=slot))
+            try:
+                slot = await self._latest(key)
+            except DatabaseError as error:
+                slot, outcome, reason = None, SchedulerOutcome.FAILED, str(error)
+            else:
+                if slot is None or (slot == served[0] and served[1] not in WAITS):
+                    return
+                outcome, reason = await self._try(RunRequest(account, operation, Trigger.SCHEDULE, scheduled_for=slot))
             if served != (slot, outcome):
                 served = slot, outcome
                 self._metrics.scheduler(outcome)
                 log.info("slot", action=f"slot_{outcome}", account=account, operation=operation, reason=reason)
             # Where nothing keeps the slot waiting, another one may have come meanwhile.
             await self._wait(account, outcome)
+
+    async def _latest(self, key: Key) -> datetime | None:
+        """Return the latest slot by the database's clock, that of all daemons; raises DatabaseError.
+
+        Where this host's is ahead, and its slot is about to come, that is waited for.
+        """
+        now = await self._prospects.now()
+        while (slots := self._slots.get(key)) and (coming := slots.after(now)) and coming == self._fired.get(key):
+            await asyncio.sleep(min(LONGEST_SLEEP, (coming - now).total_seconds()))
+            now = await self._prospects.now()
+        return slots.latest(now) if slots else None
 
     async def _continue(self, account: str) -> None:
         """Take up a full scan that was cut short, after a wait that grows while that happens again and again."""

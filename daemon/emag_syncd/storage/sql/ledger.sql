@@ -19,6 +19,12 @@ SELECT EXISTS (
         AND scheduled_for = :scheduled_for
 );
 
+-- name: free_slots_to_come!
+-- A run that began in the future began before the clock was set back. Its slot is one that is still to come.
+UPDATE emag_sync_logs SET scheduled_for = NULL
+WHERE account_type = :account AND sync_type = :sync_type AND scheduled_for IS NOT NULL
+    AND started_at > clock_timestamp() + interval '1 minute';
+
 -- name: running_of^
 SELECT id FROM emag_sync_logs
 WHERE account_type = :account AND sync_type = :sync_type AND status = 'running';
@@ -141,15 +147,20 @@ LIMIT :limit;
 
 -- name: slot_covered$
 -- A slot needs no run when it had one, or when a full run began after it, one that was to read everything.
+-- What began in the future began before the clock was set back, and says nothing of this slot.
 SELECT EXISTS (
     SELECT FROM emag_sync_logs
     WHERE account_type = :account AND sync_type = :sync_type
+        AND started_at <= clock_timestamp() + interval '1 minute'
         AND (
             (operation = :operation AND scheduled_for >= :slot)
             OR (operation = 'full_sync' AND started_at >= :slot AND status IN ('completed', 'partial')
                 AND NOT sync_params ? 'max_pages')
         )
 );
+
+-- name: now$
+SELECT clock_timestamp();
 
 -- name: progress_of
 SELECT p.* FROM emag_sync_progress AS p
