@@ -1,8 +1,9 @@
-"""Rows without a living process are ended, and runs that were ended stay ended."""
+"""Rows without a living process are ended, and runs that were ended stay ended: in the ledger and in its twin."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -13,29 +14,10 @@ from emag_syncd.domain.errors import DatabaseError, FencedError
 from emag_syncd.domain.runs import Counters, ErrorKind, Lease, Outcome, RunError, Status
 from emag_syncd.storage.connections import Limits
 from emag_syncd.storage.database import Database
-from emag_syncd.storage.ledger import Ledger
-from emag_syncd.storage.mirror import Mirror
-from emag_syncd.storage.scans import Scans
-from tests.support.offers import (
-    PROGRESS,
-    STALE_AFTER,
-    Connection,
-    by_hand,
-    claimed,
-    creating,
-    expire,
-    grow_old,
-    offer,
-    rows,
-)
+from tests.support.offers import PROGRESS, STALE_AFTER, Connection, claimed, creating, offer
+from tests.support.sides import AnyLedger, RealSide, Side
 
 DONE = Outcome(Status.COMPLETED)
-
-
-@pytest.fixture
-def ledger(database: Database) -> Ledger:
-    """Give the ledger of a daemon."""
-    return Ledger(database, worker_id="here/boot/1/2/abc", lease_seconds=60)
 
 
 @pytest.fixture
@@ -49,20 +31,24 @@ async def impatient(database_url: str) -> AsyncIterator[Database]:
 # Reap
 
 
-async def test_reap_ends_what_nobody_holds(ledger: Ledger, sql: Connection) -> None:
+async def test_reap_ends_what_nobody_holds(ledger: AnyLedger, side: Side) -> None:
     """The dead are ended with words that name their worker and when it was last seen; the living are not."""
     dead, alive = await claimed(ledger), await claimed(ledger, "fbe")
-    old, young = await by_hand(sql, "old"), await by_hand(sql, "young")
-    await grow_old(sql, old, STALE_AFTER + 1)
-    await grow_old(sql, young, STALE_AFTER - 30)
-    await expire(sql, dead)
+    old, young = await side.insert("old"), await side.insert("young")
+    await side.grow_old(old, STALE_AFTER + 1)
+    await side.grow_old(young, STALE_AFTER - 30)
+    await side.expire(dead)
     assert await ledger.stale_count(stale_after_seconds=STALE_AFTER) == 2
-    seen = await sql.fetchval("SELECT heartbeat_at FROM emag_sync_logs WHERE id = $1", dead.run_id)
+    before = await ledger.get(dead.run_id)
+    assert before is not None
     reaped = {row["id"]: row for row in await ledger.reap(stale_after_seconds=STALE_AFTER)}
     assert reaped.keys() == {dead.run_id, old}
     assert {row["id"] for row in await ledger.running()} == {alive.run_id, young}
     (error,) = msgspec.json.decode(reaped[dead.run_id]["errors"])
-    assert error["error"] == f"Stale: no sign of life from {ledger.worker_id} since {seen:%Y-%m-%d %H:%M:%S} UTC"
+    assert (
+        error["error"]
+        == f"Stale: no sign of life from {ledger.worker_id} since {before['heartbeat_at']:%Y-%m-%d %H:%M:%S} UTC"
+    )
     assert error["kind"] == "stale"
     assert datetime.fromisoformat(error["timestamp"]).utcoffset() == timedelta()
     (odd,) = msgspec.json.decode(reaped[old]["errors"])
@@ -71,28 +57,29 @@ async def test_reap_ends_what_nobody_holds(ledger: Ledger, sql: Connection) -> N
     assert await ledger.reap(stale_after_seconds=STALE_AFTER) == []
 
 
-async def test_two_reapers_share_the_dead(ledger: Ledger, database: Database, sql: Connection) -> None:
+async def test_two_reapers_share_the_dead(ledger: AnyLedger, side: Side) -> None:
     """Each dead run is ended, and told of, once."""
     leases = [await claimed(ledger, f"account-{n}") for n in range(20)]
-    await expire(sql, *leases)
-    reapers = [Ledger(database, worker_id=f"r{n}", lease_seconds=60) for n in range(4)]
-    found = await asyncio.gather(*(one.reap(stale_after_seconds=STALE_AFTER) for one in reapers))
+    await side.expire(*leases)
+    reapers = [side.daemon(f"r{n}") for n in range(4)]
+    found: list[Any] = await asyncio.gather(*(one.reap(stale_after_seconds=STALE_AFTER) for one in reapers))
     ended = [row["id"] for reaped in found for row in reaped]
     assert sorted(ended) == sorted(lease.run_id for lease in leases)
 
 
 async def test_a_run_that_hangs_inside_a_transaction_is_reaped(impatient: Database, sql: Connection) -> None:
     """Its lock holds the reaper off, until the server ends the idle transaction."""
-    ledger = Ledger(impatient, worker_id="w", lease_seconds=60)
+    side = RealSide(impatient, sql)
+    ledger = side.daemon("w")
     lease = await claimed(ledger)
-    await expire(sql, lease)
+    await side.expire(lease)
     with pytest.raises(DatabaseError, match="was lost"):
         await hang(impatient, lease, ledger)
     (row,) = await ledger.reap(stale_after_seconds=STALE_AFTER)
     assert row["id"] == lease.run_id
 
 
-async def hang(database: Database, lease: Lease, ledger: Ledger) -> None:
+async def hang(database: Database, lease: Lease, ledger: AnyLedger) -> None:
     """Lock the run's row and do nothing more, until the server has enough of it."""
     async with asyncio.timeout(20), database.use() as conn, conn.transaction():
         await conn.execute("SELECT FROM emag_sync_logs WHERE id = $1 FOR UPDATE", lease.run_id)
@@ -105,18 +92,18 @@ async def hang(database: Database, lease: Lease, ledger: Ledger) -> None:
 # Ends by somebody else
 
 
-async def test_an_ended_run_stays_ended(ledger: Ledger, database: Database, sql: Connection) -> None:
+async def test_an_ended_run_stays_ended(ledger: AnyLedger, side: Side) -> None:
     """Cancelled, cleaned up, reaped or set to failed by hand: from then on the run writes nothing at all."""
-    mirror, scans = Mirror(database, lease_seconds=60), Scans(database)
+    mirror, scans = side.mirror, side.scans
     leases = [await claimed(ledger, account) for account in ("cancelled", "cleaned", "reaped", "by-hand")]
     opened = [(lease, await scans.open(lease, resume_within_seconds=60)) for lease in leases]
     await ledger.end([leases[0].run_id], Status.CANCELLED, RunError(ErrorKind.CANCELLED, "enough"))
-    await grow_old(sql, leases[1].run_id, 3600)
+    await side.grow_old(leases[1].run_id, 3600)
     assert [row["id"] for row in await ledger.clean_up(15)] == [leases[1].run_id]
-    await expire(sql, leases[2])
+    await side.expire(leases[2])
     await ledger.reap(stale_after_seconds=STALE_AFTER)
-    await sql.execute("UPDATE emag_sync_logs SET status = 'failed' WHERE account_type = 'by-hand'")
-    before = await rows(sql)
+    await side.update(leases[3].run_id, status="failed")
+    before = await side.versions()
     assert await ledger.beat(leases) == set()
     for lease, scan in opened:
         for batch in (creating(offer(1)), Batch(counters=Counters(processed_items=1))):
@@ -128,25 +115,25 @@ async def test_an_ended_run_stays_ended(ledger: Ledger, database: Database, sql:
             await scans.next_pass(lease, scan)
         assert await mirror.commits_of(lease) is None
         assert await ledger.finish(lease, DONE, Counters()) is None
-    assert await rows(sql) == before
+    assert await side.versions() == before
 
 
-async def test_end_leaves_ended_runs_alone(ledger: Ledger, sql: Connection) -> None:
+async def test_end_leaves_ended_runs_alone(ledger: AnyLedger, side: Side) -> None:
     """Of the ids that are asked for, only running ones are ended and told of."""
     ended, running = await claimed(ledger), await claimed(ledger, "fbe")
     await ledger.finish(ended, DONE, Counters())
-    before = (await rows(sql, "emag_sync_logs"))["emag_sync_logs"]
+    before = (await side.versions())["emag_sync_logs"]
     error = RunError(ErrorKind.INTERRUPTED, "its process is gone")
     found = await ledger.end([ended.run_id, running.run_id, uuid4()], Status.FAILED, error)
     assert [row["id"] for row in found] == [running.run_id]
-    assert len(set(before) & set((await rows(sql, "emag_sync_logs"))["emag_sync_logs"])) == 1
+    assert len(set(before) & set((await side.versions())["emag_sync_logs"])) == 1
 
 
-async def test_clean_up_ends_only_what_is_older(ledger: Ledger, sql: Connection) -> None:
+async def test_clean_up_ends_only_what_is_older(ledger: AnyLedger, side: Side) -> None:
     """The endpoint's minutes are those since the start, whether the process lives or not."""
     young = await claimed(ledger)
-    old = await by_hand(sql, "fbe")
-    await grow_old(sql, old, 16 * 60)
+    old = await side.insert("fbe")
+    await side.grow_old(old, 16 * 60)
     (row,) = await ledger.clean_up(15)
     (error,) = msgspec.json.decode(row["errors"])
     assert (row["id"], row["status"], error["kind"]) == (old, "failed", "stale")
@@ -154,9 +141,9 @@ async def test_clean_up_ends_only_what_is_older(ledger: Ledger, sql: Connection)
     assert await ledger.beat([young]) == {young.run_id}
 
 
-async def test_the_runs_of_a_host_are_found(database: Database) -> None:
+async def test_the_runs_of_a_host_are_found(side: Side) -> None:
     """A prefix is no pattern: the names of workers may hold % and _."""
     for account, worker in (("a", "h_st/1"), ("b", "host/1"), ("c", "h_st/2")):
-        await claimed(Ledger(database, worker_id=worker, lease_seconds=60), account)
-    found = await Ledger(database, worker_id="h_st/3", lease_seconds=60).held_by("h_st/")
+        await claimed(side.daemon(worker), account)
+    found = await side.daemon("h_st/3").held_by("h_st/")
     assert sorted(worker for _, worker in found) == ["h_st/1", "h_st/2"]

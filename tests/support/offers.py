@@ -13,6 +13,7 @@ from emag_syncd.domain.changes import creation, removal
 from emag_syncd.domain.offers import COLUMNS, Offer, Reject
 from emag_syncd.domain.runs import Counters, Lease, Operation, RunRequest, Trigger
 from emag_syncd.storage.ledger import Ledger
+from tests.support.twin import LedgerTwin
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -37,7 +38,7 @@ def request(account: str = "main", operation: Operation = Operation.FULL, **want
     return RunRequest(account, operation, wanted.pop("trigger", Trigger.API), **wanted)
 
 
-async def claimed(ledger: Ledger, account: str = "main", **wanted: Any) -> Lease:
+async def claimed(ledger: Ledger | LedgerTwin, account: str = "main", **wanted: Any) -> Lease:
     """Claim a run."""
     return await ledger.claim(request(account, **wanted), stale_after_seconds=STALE_AFTER)
 

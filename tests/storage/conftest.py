@@ -1,0 +1,19 @@
+"""What the tests of the ledger share: each is shown of the real one and of its twin."""
+
+import pytest
+
+from tests.support.sides import AnyLedger, RealSide, Side, TwinSide
+
+
+@pytest.fixture(params=["postgres", "twin"])
+def side(request: pytest.FixtureRequest) -> Side:
+    """Give the real tables, or those of the twin."""
+    if request.param == "twin":
+        return TwinSide()
+    return RealSide(request.getfixturevalue("database"), request.getfixturevalue("sql"))
+
+
+@pytest.fixture
+def ledger(side: Side) -> AnyLedger:
+    """Give the ledger of a daemon."""
+    return side.daemon("here/boot/1/2/abc")
