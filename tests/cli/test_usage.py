@@ -5,7 +5,7 @@ import pytest
 from emag_syncd import __version__
 from tests.cli.support import Desk, ended, spawned
 
-COMMANDS = ("run", "demo", "migrate", "check", "sync", "status", "cleanup-stuck", "config")
+COMMANDS = ("run", "demo", "migrate", "check", "sync", "status", "cleanup-stuck", "config", "alerts", "dashboard")
 
 
 async def test_help_names_every_command(desk: Desk) -> None:
@@ -51,6 +51,8 @@ async def test_the_version_is_the_package_s(desk: Desk) -> None:
         (["sync", "main", "--mode", "selective"], "needs to know what to select: add --id"),
         (["sync", "main", "--id", "3"], "add --mode selective"),
         (["cleanup-stuck", "--older-than-minutes", "4"], "greater than or equal to 5"),
+        (["alerts", "--runbook", "wiki#page"], "is no address of a page: write it as https://host/path"),
+        (["dashboard", "main"], "unexpected extra argument"),
         (["demo", "--port", "99999"], "less than or equal to 65535"),
         (["--config", "somewhere", "demo"], "nothing to configure"),
     ],

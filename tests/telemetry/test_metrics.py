@@ -44,6 +44,8 @@ CONTRACT = {
     "emag_event_loop_lag_seconds": (set(), 1),
     "emag_db_pool_connections": ({"state"}, 2),
     "emag_webhook_deliveries_total": ({"outcome"}, 3),
+    "emag_webhook_backlog": ({"state"}, 2),
+    "emag_webhook_oldest_pending_seconds": (set(), 1),
     "emag_syncd_config_seconds": ({"setting"}, 6),
     "emag_sync_timeout_seconds": ({"account"}, 2),
     "emag_sync_schedule_interval_seconds": ({"account", "operation"}, 4),
@@ -162,6 +164,7 @@ def test_the_other_events_move_their_series(metrics: Metrics) -> None:
     metrics.db_pool(PoolState.IDLE, 3)
     metrics.stored("main", ProductState.ACTIVE, 7)
     metrics.webhook(WebhookOutcome.DELIVERED)
+    metrics.webhook_backlog(3, 1, 7.5)
     full = {"account": "main", "operation": "full_sync"}
     assert value(metrics, "emag_sync_timeouts_total", account="main") == 1
     assert value(metrics, "emag_sync_abandoned_total", account="main") == 1
@@ -174,6 +177,9 @@ def test_the_other_events_move_their_series(metrics: Metrics) -> None:
     assert value(metrics, "emag_db_pool_connections", state="idle") == 3
     assert value(metrics, "emag_products", account="main", state="active") == 7
     assert value(metrics, "emag_webhook_deliveries_total", outcome="delivered") == 1
+    assert value(metrics, "emag_webhook_backlog", state="pending") == 3
+    assert value(metrics, "emag_webhook_backlog", state="dead") == 1
+    assert value(metrics, "emag_webhook_oldest_pending_seconds") == 7.5
 
 
 def test_limits_are_published_for_alerts(metrics: Metrics) -> None:

@@ -184,3 +184,27 @@ def config(context: typer.Context) -> int:
     from emag_syncd.cli.upkeep import show_configuration
 
     return show_configuration(context.obj)
+
+
+@app.command()
+def alerts(
+    *,
+    runbook: Annotated[
+        str,
+        typer.Option(
+            metavar="URL", help="Where you publish docs/runbook.md; the alerts' links lead there. Otherwise relative."
+        ),
+    ] = "",
+) -> int:
+    """Print the alert rules for Prometheus, as YAML."""
+    from emag_syncd.cli.monitoring import print_alerts
+
+    return print_alerts(runbook)
+
+
+@app.command()
+def dashboard() -> int:
+    """Print the dashboard for Grafana, as JSON to import."""
+    from emag_syncd.cli.monitoring import print_dashboard
+
+    return print_dashboard()

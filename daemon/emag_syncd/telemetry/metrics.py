@@ -27,6 +27,7 @@ from emag_syncd.telemetry.series import (
     SchedulerOutcome,
     Series,
     WebhookOutcome,
+    WebhookState,
 )
 
 LAG_WINDOW_SECONDS = 60
@@ -200,9 +201,15 @@ class Metrics:
         """Publish how many of the pool's connections are in a state."""
         self._series.db_pool.set(state, value=number)
 
-    def webhook(self, outcome: WebhookOutcome) -> None:
-        """Count an attempt to deliver a webhook."""
-        self._series.webhooks.add(outcome)
+    def webhook(self, outcome: WebhookOutcome, number: int = 1) -> None:
+        """Count attempts to deliver a webhook, or messages that were given up."""
+        self._series.webhooks.add(outcome, amount=number)
+
+    def webhook_backlog(self, pending: int, dead: int, oldest_pending_seconds: float) -> None:
+        """Publish how many webhooks wait, how many were given up, and how long the oldest has waited."""
+        self._series.webhook_backlog.set(WebhookState.PENDING, value=pending)
+        self._series.webhook_backlog.set(WebhookState.DEAD, value=dead)
+        self._series.webhook_oldest.set(value=oldest_pending_seconds)
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Return all series and their content type: Prometheus text, or OpenMetrics if ``accept`` says so.

@@ -62,11 +62,18 @@ class PoolState(StrEnum):
 
 
 class WebhookOutcome(StrEnum):
-    """What came of an attempt to deliver a webhook."""
+    """What came of an attempt to deliver a webhook. ``failed`` is tried again, ``dead`` was given up."""
 
     DELIVERED = "delivered"
-    RETRIED = "retried"
-    GIVEN_UP = "given_up"
+    FAILED = "failed"
+    DEAD = "dead"
+
+
+class WebhookState(StrEnum):
+    """What a webhook in the outbox is."""
+
+    PENDING = "pending"
+    DEAD = "dead"
 
 
 class Series:
@@ -81,6 +88,7 @@ class Series:
         self._schedules()
         self._watchdog()
         self._marketplace()
+        self._webhooks()
         self._process()
 
     def _runs(self) -> None:
@@ -186,6 +194,23 @@ class Series:
             self._per_account(),
         )
 
+    def _webhooks(self) -> None:
+        self.webhooks = self._counter(
+            "emag_webhook_deliveries_total",
+            "Attempts to deliver webhooks; of dead ones, the messages that were given up.",
+            Axes(outcome=tuple(WebhookOutcome)),
+        )
+        self.webhook_backlog = self._gauge(
+            "emag_webhook_backlog",
+            "Webhooks that wait to be delivered, and those that were given up.",
+            Axes(state=tuple(WebhookState)),
+        )
+        self.webhook_oldest = self._gauge(
+            "emag_webhook_oldest_pending_seconds",
+            "How long the oldest webhook has waited to be delivered; 0 while none waits.",
+            Axes(),
+        )
+
     def _process(self) -> None:
         self.checks = Checks(
             self._registry,
@@ -199,11 +224,6 @@ class Series:
             Axes(),
         )
         self.db_pool = self._gauge("emag_db_pool_connections", "Connections of the pool.", Axes(state=tuple(PoolState)))
-        self.webhooks = self._counter(
-            "emag_webhook_deliveries_total",
-            "Attempts to deliver webhooks.",
-            Axes(outcome=tuple(WebhookOutcome)),
-        )
         self.config = self._gauge(
             "emag_syncd_config_seconds",
             "Limits of the configuration that alerts refer to.",
