@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test faults check soak bench format clean
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' $(MAKEFILE_LIST))
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,6 +41,15 @@ check: install ## linters, types, layers
 
 bench: install ## the benchmark, against bare loops in the same run
 	$(BIN)/python -m tests.bench $(ARGS)
+
+CONSOLE := daemon/emag_syncd/web/console
+TEMPLATE := $(VENV)/console.pot
+
+messages: install ## take the console's texts over into its translations, where they wait to be translated
+	cd $(CONSOLE) && $(CURDIR)/$(BIN)/pybabel --quiet extract --mapping-file babel.cfg --no-location --no-wrap --omit-header \
+	  --sort-output --output-file $(CURDIR)/$(TEMPLATE) .
+	$(BIN)/pybabel --quiet update --locale ro --input-file $(TEMPLATE) --output-file $(CONSOLE)/locale/ro.po \
+	  --no-fuzzy-matching --ignore-obsolete --omit-header --no-wrap
 
 format: install ## let ruff format and fix what it can
 	$(BIN)/ruff format .

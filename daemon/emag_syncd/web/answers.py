@@ -41,6 +41,11 @@ class ProblemError(Exception):
         self.headers = dict(headers or {})
         self.more = more
 
+    @property
+    def title(self) -> str:
+        """The status in words."""
+        return HTTPStatus(self.status).phrase
+
     @classmethod
     def of(cls, error: SyncdError) -> "ProblemError":
         """Return the answer to an error of the daemon."""
@@ -59,7 +64,7 @@ class ProblemError(Exception):
         """Return the answer to ``request``."""
         content = {
             "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
+            "title": self.title,
             "status": self.status,
             # What a request brings may be no Unicode at all, and an answer is.
             "detail": self.detail.encode(errors="replace").decode(),

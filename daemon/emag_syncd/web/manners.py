@@ -41,7 +41,7 @@ async def mannered(request: web.Request, handler: Handler) -> web.StreamResponse
             f"an error inside emag-syncd ({type(error).__name__}): its log has the details",
         ).answer(request)
     response.headers[hdrs.SERVER] = SERVER
-    response.headers[hdrs.CACHE_CONTROL] = "no-store"
+    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"
     log.debug(
         "request",

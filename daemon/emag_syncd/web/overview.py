@@ -30,20 +30,22 @@ class Overview:
         return [web.get(f"{API}/status", self._status), web.get(f"{API}/history", self._history)]
 
     async def _status(self, _request: web.Request) -> web.Response:
+        return answer(await self.state())
+
+    async def state(self) -> dict[str, Any]:
+        """Return what runs, what ran and how fresh each account is. Raises DatabaseError."""
         running = await self._ledger.running()
         progress = await self._ledger.progress()
         recent = await self._ledger.history(limit=RECENT)
         successes = await self._ledger.last_successes()
         views = run_views(running, progress)
-        return answer(
-            {
-                "is_running": bool(views),
-                "current_sync": views[0] if views else None,
-                "running_syncs": views,
-                "recent_syncs": run_views(recent, progress),
-                "accounts": self._account_views({row["account_type"]: row["id"] for row in running}, successes),
-            }
-        )
+        return {
+            "is_running": bool(views),
+            "current_sync": views[0] if views else None,
+            "running_syncs": views,
+            "recent_syncs": run_views(recent, progress),
+            "accounts": self._account_views({row["account_type"]: row["id"] for row in running}, successes),
+        }
 
     def _account_views(
         self, running: Mapping[str, UUID], successes: Mapping[tuple[str, Operation], datetime]

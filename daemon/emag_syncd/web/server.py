@@ -7,6 +7,11 @@ from aiohttp import web
 from emag_syncd.config import Http
 from emag_syncd.domain.errors import ConfigurationError
 from emag_syncd.web.connections import Connections
+from emag_syncd.web.console.assets import Assets
+from emag_syncd.web.console.errors import humane
+from emag_syncd.web.console.overview import OverviewPage
+from emag_syncd.web.console.pages import Pages
+from emag_syncd.web.events import Events
 from emag_syncd.web.guard import Guard
 from emag_syncd.web.manners import guarded, mannered
 from emag_syncd.web.overview import Overview
@@ -75,14 +80,18 @@ class WebServer:
 
 def application(http: Http, parts: WebParts) -> web.Application:
     """Return the application: a group of routes a line."""
-    guard = Guard(http)
-    app = web.Application(client_max_size=MOST_BODY, middlewares=[mannered, guarded(guard)])
+    guard, pages, overview, events = Guard(http), Pages(), Overview(parts), Events(parts)
+    app = web.Application(client_max_size=MOST_BODY, middlewares=[mannered, humane(pages), guarded(guard)])
     app.add_routes(
         [
             *Probes(parts, guard).routes(),
             *Syncs(parts).routes(),
-            *Overview(parts).routes(),
+            *overview.routes(),
             *Connections(parts).routes(),
+            *events.routes(),
+            *Assets().routes(),
+            *OverviewPage(pages, overview).routes(),
         ]
     )
+    app.on_shutdown.append(events.close)
     return app

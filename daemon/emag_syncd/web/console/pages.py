@@ -1,0 +1,72 @@
+"""Renders the pages."""
+
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.environment import Template
+
+from emag_syncd import __version__
+from emag_syncd.web.console import assets
+from emag_syncd.web.console.reader import LANGUAGES, Reader
+from emag_syncd.web.parts import API
+
+# Offers bring pictures of their own, from the marketplace: img-src.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: https:; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Vary": "Accept-Language",
+}
+
+
+class Pages:
+    """The templates, and what each of them can use."""
+
+    def __init__(self) -> None:
+        """Find the templates."""
+        self._environments = {language: _environment(Reader(language)) for language in LANGUAGES}
+
+    def page(self, request: web.Request, template: str, *, status: int = HTTPStatus.OK, **context: Any) -> web.Response:
+        """Return a page for the reader of ``request``. ``context`` are the template's variables."""
+        reader = Reader.of(request)
+        text = self._template(reader, template).render(context | self._surroundings(request))
+        response = web.Response(text=text, content_type="text/html", status=status, headers=HEADERS)
+        response.enable_compression()
+        return response
+
+    def _template(self, reader: Reader, name: str) -> Template:
+        return self._environments[reader.language].get_template(name)
+
+    @staticmethod
+    def _surroundings(request: web.Request) -> dict[str, Any]:
+        return {"path": request.path, "query": request.query, "events": f"{API}/events"}
+
+
+def _environment(reader: Reader) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("emag_syncd.web.console"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+        extensions=["jinja2.ext.i18n", "jinja2.ext.do"],
+    )
+    environment.install_gettext_translations(reader.translations, newstyle=True)  # type: ignore[attr-defined]
+    environment.filters |= {
+        "number": reader.number,
+        "percent": reader.percent,
+        "money": reader.money,
+        "duration": reader.duration,
+        "moment": reader.moment,
+        "ago": reader.ago,
+    }
+    environment.globals |= {"asset": assets.address, "version": __version__, "language": reader.language}
+    return environment

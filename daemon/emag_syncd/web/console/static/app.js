@@ -1,0 +1,112 @@
+// What the pages do by themselves: follow the daemon's events, keep times current, open dialogs.
+"use strict";
+
+const language = document.documentElement.lang;
+const numbers = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
+const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+const absolute = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "long" });
+const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+
+function inWords(when) {
+  const seconds = (when - Date.now()) / 1000;
+  const [unit, size] = units.find(([, length]) => Math.abs(seconds) >= length * 1.5) ?? ["second", 1];
+  return relative.format(Math.round(seconds / size), unit);
+}
+
+function keepCurrent(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const when = new Date(time.dateTime);
+    time.textContent = inWords(when);
+    time.title = absolute.format(when); // in the reader's own time zone
+  }
+}
+
+// One part of the page is exchanged for what the server says now, unless somebody is working in it.
+let refreshing = 0;
+async function refresh(kinds) {
+  const parts = [...document.querySelectorAll("[data-live]")].filter((part) =>
+    part.dataset.live.split(" ").some((kind) => kinds.has(kind)),
+  );
+  if (!parts.length) return;
+  const turn = ++refreshing;
+  const answer = await fetch(location.href, { headers: { "HX-Request": "true" } }).catch(() => null);
+  if (!answer?.ok || turn !== refreshing) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const part of parts) {
+    const fresh = page.getElementById(part.id);
+    if (!fresh || !part.isConnected || part.querySelector("dialog[open]") || part.contains(document.activeElement?.form ?? null)) continue;
+    const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
+    part.replaceWith(fresh);
+    htmx.process(fresh);
+    keepCurrent(fresh);
+    if (focused) document.getElementById(focused)?.focus();
+    document.dispatchEvent(new CustomEvent("refreshed", { detail: fresh }));
+  }
+}
+
+// Events come in bursts; the page follows once a second at most.
+const pending = new Set();
+let timer = 0;
+function soon(kind) {
+  pending.add(kind);
+  timer ||= setTimeout(() => {
+    const kinds = new Set(pending);
+    pending.clear();
+    timer = 0;
+    refresh(kinds);
+  }, 400);
+}
+
+function progressed(data) {
+  for (const box of document.querySelectorAll(`[data-run="${CSS.escape(data.id)}"]`)) {
+    const bar = box.querySelector("progress");
+    if (bar && data.total_items) {
+      bar.max = data.total_items;
+      bar.value = data.processed_items;
+    }
+    for (const field of box.querySelectorAll("[data-field]")) {
+      const value = data[field.dataset.field];
+      if (value == null) continue;
+      field.textContent = field.dataset.field === "estimated_completion" ? inWords(new Date(value)) : numbers.format(value);
+    }
+  }
+}
+
+function follow() {
+  const source = new EventSource(document.body.dataset.events);
+  let connected = false;
+  source.addEventListener("open", () => {
+    document.body.dataset.connection = "live";
+    if (connected) refresh(new Set(["run", "change", "health"])); // what was missed meanwhile
+    connected = true;
+  });
+  source.addEventListener("error", () => {
+    document.body.dataset.connection = "lost";
+    if (source.readyState === EventSource.CLOSED) setTimeout(follow, 5000);
+  });
+  source.addEventListener("progress", (event) => {
+    progressed(JSON.parse(event.data));
+    soon("change");
+  });
+  for (const kind of ["started", "ended", "lost"]) source.addEventListener(kind, () => soon("run"));
+  source.addEventListener("health", () => soon("health"));
+  window.addEventListener("pagehide", () => source.close(), { once: true });
+}
+
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("[data-opens]");
+  if (opener) document.getElementById(opener.dataset.opens)?.showModal();
+  if (event.target.closest("[data-closes]")) event.target.closest("dialog").close();
+});
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (event.detail.successful) event.target.closest?.("dialog")?.close();
+});
+document.addEventListener("htmx:sendError", () => { document.body.dataset.connection = "lost"; });
+document.addEventListener("htmx:afterSwap", (event) => keepCurrent(event.target));
+new MutationObserver((records) => {
+  for (const record of records) for (const toast of record.addedNodes) if (toast.nodeType === 1) setTimeout(() => toast.remove(), 8000);
+}).observe(document.getElementById("toasts"), { childList: true });
+
+keepCurrent(document);
+setInterval(() => keepCurrent(document), 15000);
+if (document.body.dataset.events) follow();

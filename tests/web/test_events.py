@@ -1,0 +1,120 @@
+"""Server-sent events, over a real socket."""
+
+import asyncio
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from emag_syncd.domain.runs import Operation, RunRequest, Trigger
+from emag_syncd.web.events import KEPT, PROGRESS_SECONDS, Hub
+from tests.support.daemon import Site
+from tests.support.waiting import until
+from tests.web.conftest import API, running
+from tests.web.events import reading
+
+
+async def test_a_run_is_followed_from_its_start_to_its_end(site: Site) -> None:
+    """It begins, gets on and ends, and each event says whose run it is."""
+    async with reading(site) as stream:
+        sync_id = await running(site, "main")
+        assert (await stream.next("started")).data == {
+            "id": sync_id,
+            "account_type": "main",
+            "operation": "full_sync",
+        }
+        progress = (await stream.next("progress")).data
+        assert progress["id"] == sync_id
+        assert 0 < progress["processed_items"] <= progress["total_items"] == 250
+        assert (await stream.next("ended")).data == {"id": sync_id, "account_type": "main", "status": "completed"}
+
+
+async def test_a_reader_that_comes_back_misses_nothing(site: Site) -> None:
+    """With the id of the last event that it saw, it gets those that came since."""
+    async with reading(site) as stream:
+        await running(site, "main")
+        seen = await stream.next("started")
+    async with reading(site, last=seen.id) as stream:
+        assert (await stream.next("ended")).data["status"] == "completed"
+
+
+async def test_a_reader_of_another_process_is_told_that_it_missed_something(site: Site) -> None:
+    """An id that this process never gave, or that is no id at all, can't be gone on from; the reader hears so."""
+    for last in ("0badcafe-17", "rubbish", "-7"):
+        async with reading(site, last=last) as stream:
+            await stream.next("missed")
+
+
+async def test_runs_of_other_processes_are_seen(site: Site, sql: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """What the ledger shows of a run elsewhere is told like a run here."""
+    async with reading(site) as stream:
+        ledger = site.core.new_ledger()
+        lease = await ledger.claim(
+            RunRequest(account="fbe", operation=Operation.FULL, trigger=Trigger.CLI), stale_after_seconds=900
+        )
+        assert (await stream.next("started")).data == {"id": str(lease.run_id), "account_type": "fbe"}
+        await sql.execute(
+            "INSERT INTO emag_sync_progress (account_type, sync_type, sync_log_id, processed_items, updated_at)"
+            " VALUES ('fbe', 'products', $1, 40, now())",
+            lease.run_id,
+        )
+        assert (await stream.next("progress")).data["processed_items"] == 40
+        await sql.execute("UPDATE emag_sync_logs SET status = 'failed' WHERE id = $1", lease.run_id)
+        assert (await stream.next("ended")).data["status"] == "failed"
+
+
+async def test_there_is_an_end_to_how_many_may_read(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more than are allowed is refused with a reason, and let in when another has gone."""
+    monkeypatch.setattr("emag_syncd.web.events.MOST_READERS", 1)
+    async with reading(site):
+        refused = await site.get(f"{API}/events")
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
+
+    async def let_in() -> bool:
+        async with site.browser.get(f"{API}/events") as response:
+            return response.status == 200
+
+    await until(let_in)
+
+
+async def test_progress_comes_four_times_a_second_at_most() -> None:
+    """What is in between is dropped, for each run by itself; the end of a run is never dropped."""
+    now = 100.0
+    hub = Hub(clock=lambda: now)
+    for _ in range(3):
+        hub.publish("progress", {"id": "a"})
+    hub.publish("progress", {"id": "b"})
+    hub.publish("ended", {"id": "a"})
+    now += PROGRESS_SECONDS
+    hub.publish("progress", {"id": "b"})
+    assert [(event.name, event.data["id"]) for event in hub.since(0)] == [
+        ("progress", "a"),
+        ("progress", "b"),
+        ("ended", "a"),
+        ("progress", "b"),
+    ]
+
+
+async def test_what_is_long_gone_is_known_to_be_missed() -> None:
+    """The hub keeps so many events and no more, and says when some are gone."""
+    hub = Hub()
+    for number in range(KEPT + 5):
+        hub.publish("started", {"id": str(UUID(int=number))})
+    assert len(hub.since(0)) == KEPT
+    assert hub.missed(4)
+    assert not hub.missed(5)
+    assert not hub.missed(hub.latest)
+    assert hub.missed(hub.latest + 1)
+
+
+async def test_waiting_ends_with_an_event_or_the_hub() -> None:
+    """Nobody waits for what has come, and everybody is let go at the end."""
+    hub = Hub()
+    waiting = asyncio.create_task(hub.wait(0, 60))
+    await asyncio.sleep(0)
+    hub.publish("started", {"id": "a"})
+    await waiting
+    waiting = asyncio.create_task(hub.wait(1, 60))
+    await asyncio.sleep(0)
+    hub.close()
+    await waiting
