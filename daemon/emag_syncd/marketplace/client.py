@@ -20,6 +20,7 @@ from emag_syncd.domain.offers import Item, Page
 from emag_syncd.marketplace.answers import read_answer, results_of
 from emag_syncd.marketplace.errors import RateLimitedError, TransientError
 from emag_syncd.marketplace.link import AccountLink
+from emag_syncd.marketplace.pacing import Patience, at_once
 from emag_syncd.marketplace.repair import readable
 from emag_syncd.marketplace.splitting import split
 from emag_syncd.marketplace.transport import Exchange
@@ -56,13 +57,14 @@ class Client:
 
     Every method raises CredentialsError, IpNotAllowedError, RejectedError, ProtocolError and
     UnavailableError. An answer of 429 is no failure: the account pauses and the request is made again, for as
-    long as the run may last.
+    long as the run may last. They also raise what the account's shared budget does beyond ``patience``.
     """
 
-    def __init__(self, link: AccountLink, observer: Observer) -> None:
+    def __init__(self, link: AccountLink, observer: Observer, patience: Patience = at_once) -> None:
         """Ask over ``link`` and tell ``observer``."""
         self._link = link
         self._observer = observer
+        self._patience = patience
 
     async def count(self, filters: Mapping[str, Any]) -> int:
         """Return how many offers the filters select."""
@@ -123,7 +125,7 @@ class Client:
 
     async def _ask(self, resource: str, params: Mapping[str, Any], understand: Callable[[bytes], T]) -> T:
         while True:
-            waited = await self._link.pacer.acquire()
+            waited = await self._link.pacer.acquire(self._patience)
             if waited > 0:
                 self._observer.paced(waited)
             exchange = Exchange()

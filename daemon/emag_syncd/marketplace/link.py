@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from emag_syncd.domain.errors import ConfigurationError
 from emag_syncd.marketplace.errors import TransientError
-from emag_syncd.marketplace.pacing import Pacer
+from emag_syncd.marketplace.pacing import Pacer, SharedBudget
 from emag_syncd.marketplace.redaction import Redactor
 from emag_syncd.marketplace.transport import Exchange, Request, open_session, post
 
@@ -59,9 +59,9 @@ class LinkSettings:
 class AccountLink:
     """One account's way to the marketplace. Used inside a running loop, closed at the end."""
 
-    def __init__(self, settings: LinkSettings, pacer: Pacer | None = None) -> None:
-        """Open nothing yet."""
-        self.pacer = pacer or Pacer(settings.requests_per_second, settings.requests_per_minute)
+    def __init__(self, settings: LinkSettings, budget: SharedBudget | None = None) -> None:
+        """Open nothing yet. Without a ``budget`` no other process asks for the account."""
+        self.pacer = Pacer(settings.requests_per_second, settings.requests_per_minute, budget=budget)
         self._session: aiohttp.ClientSession | None = None
         self._refusals = 0
         self._paused_at = self._paused_until = 0.0

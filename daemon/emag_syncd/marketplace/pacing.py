@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 SPACING_MARGIN = 1.02
 """How much further apart requests are than the limit asks: what jitter on the way may take away."""
@@ -13,6 +15,44 @@ WINDOW_MARGIN = 1.01
 
 LONGEST_SLEEP = 1.0
 """Seconds after which a sleeper looks again, so that new limits count at once."""
+
+SHORTEST_GRANT = 0.5
+LONGEST_GRANT = 10.0
+"""Seconds of the budget that are reserved at a time: a process that dies leaves what it had reserved unused."""
+
+LONGEST_DELAY = 30.0
+"""Seconds ahead that are reserved at most: what lies behind them is reserved when it is near."""
+
+GAP = 2
+"""How many requests' time lies between two processes: one for the wake-up of the first that came late, one for
+the spacing that it may have made good."""
+
+Patience: TypeAlias = Callable[[Callable[[], Awaitable[float]]], Awaitable[float]]
+"""Does what it is given, again where that is of use while the shared budget can't be asked."""
+
+
+class SharedBudget(Protocol):
+    """Where all processes that ask for an account agree on who sends when."""
+
+    async def reserve(self, span: float, *, gap: float, delay: float) -> float:
+        """Set the next free ``span`` seconds apart for the caller; return in how many seconds they begin.
+
+        That is in ``delay`` seconds at the earliest, and ``gap`` seconds after what another process reserved.
+        """
+
+
+@dataclass(slots=True)
+class _Grant:
+    """The right to send so many requests within a time, in seconds of the pacer's clock."""
+
+    opens: float = 0.0
+    closes: float = 0.0
+    left: int = 0
+
+
+async def at_once(work: Callable[[], Awaitable[float]]) -> float:
+    """Do it once."""
+    return await work()
 
 
 class _Window:
@@ -34,6 +74,8 @@ class Pacer:
     The marketplace counts in fixed windows of unknown phase: only what keeps to the limit in every window of
     that length keeps to it in theirs. So requests are spaced evenly, a late wake-up is made good by at most
     one spacing, and a pacer that was idle has saved nothing up.
+
+    With a shared budget each request also needs its share of that: what other processes send counts too.
     """
 
     def __init__(
@@ -42,9 +84,13 @@ class Pacer:
         requests_per_minute: float | None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        budget: SharedBudget | None = None,
     ) -> None:
-        """Start with no request sent. None is no limit."""
+        """Start with no request sent. None is no limit; without a ``budget`` nobody else sends."""
         self._clock = clock
+        self._budget = budget
+        self._grant = _Grant()
+        self._trip = 0.0
         self._sleep = sleep
         self._turn = asyncio.Lock()
         self._sent: deque[float] = deque()
@@ -64,11 +110,14 @@ class Pacer:
         """Send nothing for so long from now: the marketplace asked for it."""
         self._resume = max(self._resume, self._clock() + seconds)
 
-    async def acquire(self) -> float:
-        """Wait until a request may be sent, and return the seconds waited."""
+    async def acquire(self, patience: Patience = at_once) -> float:
+        """Wait until a request may be sent, and return the seconds waited.
+
+        Raises what the shared budget raises and ``patience`` does not bear.
+        """
         arrived = self._clock()
         async with self._turn:
-            while (wait := self._due() - self._clock()) > 0:
+            while (wait := await self._opens(patience) - self._clock()) > 0:
                 await self._sleep(min(wait, LONGEST_SLEEP))
             now = self._clock()
             # Counted from when it was due, so that late wake-ups don't add up; never from before it was
@@ -76,7 +125,35 @@ class Pacer:
             due = max(self._next, self._resume, arrived, now - self._spacing)
             self._next = max(due + self._spacing, now + self._spacing / 2)
             self._sent.append(now)
+            self._grant.left -= 1
         return now - arrived
+
+    async def _opens(self, patience: Patience) -> float:
+        """Return from when on the next request may be sent, with a grant of the shared budget that covers it."""
+        budget = self._budget
+        # A grant that ran out while this process did not run is worth nothing: others may send by now.
+        if budget and self._spacing and (self._grant.left <= 0 or self._clock() > self._grant.closes):
+            self._grant = await self._reserve(budget, patience)
+        return max(self._due(), self._grant.opens)
 
     def _due(self) -> float:
         return max(self._next, self._resume, *(window.opens() for window in self._windows))
+
+    async def _reserve(self, budget: SharedBudget, patience: Patience) -> _Grant:
+        # So much that asking takes no time away, and no more: it is lost when this process dies.
+        length = min(max(SHORTEST_GRANT, 2 * self._trip), LONGEST_GRANT)
+        requests = max(1, int(length / self._spacing))
+        span = requests * self._spacing
+        asked = 0.0
+
+        async def ask() -> float:
+            nonlocal asked
+            asked = self._clock()
+            delay = min(max(0.0, self._resume - asked), LONGEST_DELAY)
+            return await budget.reserve(span, gap=GAP * self._spacing, delay=delay)
+
+        begins_in = await patience(ask)
+        answered = self._clock()
+        self._trip = answered - asked
+        # When the answer was made, between asking and hearing it, is not known: take the later start, the earlier end.
+        return _Grant(answered + begins_in, asked + begins_in + span, requests)

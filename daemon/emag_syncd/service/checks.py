@@ -10,9 +10,11 @@ from emag_syncd.domain.calls import ApiCall
 from emag_syncd.domain.errors import ConfigurationError, DatabaseError, SyncdError, UnavailableError
 from emag_syncd.marketplace.client import Client
 from emag_syncd.service.databases import database_address, open_database, require_schema
+from emag_syncd.storage.budgets import Budgets
 from emag_syncd.storage.calls import CallLog
 from emag_syncd.storage.database import Database
 from emag_syncd.supervision.accounts import Account, run_settings
+from emag_syncd.supervision.worker import this_worker
 
 ATTEMPTS = 2
 REQUEST_SECONDS = 20.0
@@ -55,25 +57,30 @@ async def check(settings: Settings) -> AsyncGenerator[Finding, None]:
             yield Finding("database", database.name)
             await require_schema(database)
             yield Finding("schema", "up to date")
-            call_log = CallLog(database)
+            usable: Database | None = database
         except (ConfigurationError, DatabaseError) as error:
             yield Finding("schema" if database else "database", error=error)
-            call_log = None
-        async for finding in _accounts(settings, call_log):
+            usable = None
+        async for finding in _accounts(settings, usable):
             yield finding
 
 
-async def _accounts(settings: Settings, call_log: CallLog | None) -> AsyncGenerator[Finding, None]:
+async def _accounts(settings: Settings, database: Database | None) -> AsyncGenerator[Finding, None]:
     if not settings.accounts:
         try:
             settings.require_accounts()
         except ConfigurationError as error:
             yield Finding("accounts", error=error)
     calls = _Calls()
-    accounts = [Account(_bounded(one), run_settings(settings, one)) for one in settings.accounts.values()]
+    budgets = Budgets(database, holder=str(this_worker())) if database else None
+    accounts = [
+        Account(_bounded(one), run_settings(settings, one), budgets.of(one.name) if budgets else None)
+        for one in settings.accounts.values()
+    ]
     for tried in asyncio.as_completed([_try(account, calls) for account in accounts]):
         yield await tried
-    if call_log is not None:
+    if database is not None:
+        call_log = CallLog(database)
         for call in calls.made:
             call_log.add(call, None)
         await call_log.flush()

@@ -9,6 +9,7 @@ from emag_syncd import __version__
 from emag_syncd.config import Settings
 from emag_syncd.domain.errors import DatabaseError
 from emag_syncd.domain.runs import ErrorKind, Outcome, Status
+from emag_syncd.storage.budgets import Budgets
 from emag_syncd.storage.calls import CallLog
 from emag_syncd.storage.database import Database
 from emag_syncd.storage.ledger import Ledger
@@ -49,10 +50,11 @@ class Core:
         self.failed = False
         self.metrics = Metrics(settings.accounts, __version__)
         self.metrics.configured(settings)
-        self.accounts = Accounts(settings)
         self.call_log = CallLog(database)
         self.recorder = Recorder(self.metrics, self.call_log)
         self.worker = this_worker()
+        # On a connection of its own: the pace must not wait for pages that are being written.
+        self.accounts = Accounts(settings, Budgets(database.dedicated(), holder=str(self.worker)))
         self.ledger = self.new_ledger()
         self.mirror = Mirror(database, lease_seconds=settings.sync.lease_seconds)
         self.scans = Scans(database)

@@ -5,17 +5,21 @@ from collections.abc import Iterator
 from emag_syncd.config import AccountSettings, Settings
 from emag_syncd.domain.errors import ConfigurationError
 from emag_syncd.marketplace.link import AccountLink, LinkSettings
+from emag_syncd.marketplace.pacing import SharedBudget
+from emag_syncd.storage.budgets import Budgets
 from emag_syncd.sync.settings import RunSettings
 
 
 class Account:
     """One account: its settings of the moment, its session and its pace, which outlive every run."""
 
-    def __init__(self, settings: AccountSettings, run_settings: RunSettings) -> None:
-        """Open no connection yet."""
+    def __init__(
+        self, settings: AccountSettings, run_settings: RunSettings, budget: SharedBudget | None = None
+    ) -> None:
+        """Open no connection yet. Without a ``budget`` no other process asks for the account."""
         self.settings = settings
         self.run_settings = run_settings
-        self.link = AccountLink(_link_settings(settings))
+        self.link = AccountLink(_link_settings(settings), budget)
 
     def reconfigure(self, settings: AccountSettings, run_settings: RunSettings) -> None:
         """Take over changed settings: they hold from the next request on."""
@@ -31,11 +35,10 @@ class Account:
 class Accounts:
     """The accounts by their names."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Take the accounts of ``settings``."""
-        self._accounts = {
-            name: Account(account, run_settings(settings, account)) for name, account in settings.accounts.items()
-        }
+    def __init__(self, settings: Settings, budgets: Budgets) -> None:
+        """Take the accounts of ``settings``, each with its share of ``budgets``."""
+        self._budgets = budgets
+        self._accounts = {name: self._added(settings, account) for name, account in settings.accounts.items()}
         self._dropped: list[Account] = []
 
     def __iter__(self) -> Iterator[Account]:
@@ -62,12 +65,15 @@ class Accounts:
         for name, changed in settings.accounts.items():
             account = known.get(name)
             if account is None:
-                account = Account(changed, run_settings(settings, changed))
+                account = self._added(settings, changed)
             else:
                 account.reconfigure(changed, run_settings(settings, changed))
             self._accounts[name] = account
         # A run of an account that is gone may still be under way.
         self._dropped += [account for name, account in known.items() if name not in self._accounts]
+
+    def _added(self, settings: Settings, account: AccountSettings) -> Account:
+        return Account(account, run_settings(settings, account), self._budgets.of(account.name))
 
     async def close(self) -> None:
         """Close every connection to the marketplace."""

@@ -123,7 +123,7 @@ class Run:
         """Build the parts that only this run uses."""
         self.context = context
         self.link = link
-        self.client = Client(link, context)
+        self.client = Client(link, context, self.persist)
         self.mirror = mirror
         self.scans = scans
         self.settings = settings
