@@ -23,11 +23,6 @@ def ok(results: Any) -> web.Response:
     return web.json_response({"isError": False, "messages": [], "results": results})
 
 
-def again(status: int = 503) -> web.Response:
-    """Return a failure that asks to be tried again at once."""
-    return web.Response(status=status, headers={"Retry-After": "0"})
-
-
 class Marketplace:
     """Gives the answers of its script in turn, the last one for ever, and keeps what it was asked."""
 
@@ -104,6 +99,13 @@ async def link(marketplace: Marketplace) -> AsyncIterator[AccountLink]:
     """Connect an account to the scripted marketplace."""
     async with AccountLink(settings_for(marketplace.url)) as link:
         yield link
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every wait after a failure short: how long they are, other tests show."""
+    monkeypatch.setattr("emag_syncd.marketplace.link.LONGEST_BACKOFF", 0.01)
+    monkeypatch.setattr("emag_syncd.marketplace.link.LONGEST_PAUSE", 0.05)
 
 
 @pytest.fixture

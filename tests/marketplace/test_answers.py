@@ -1,6 +1,7 @@
 """What each kind of answer means, over real HTTP."""
 
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from emag_syncd.domain.errors import (
     RejectedError,
     UnavailableError,
 )
+from emag_syncd.marketplace.answers import read_answer
 from emag_syncd.marketplace.client import Client
 from emag_syncd.marketplace.errors import TransientError
 from tests.marketplace.conftest import Marketplace, Noted, ok
@@ -203,10 +205,59 @@ async def test_an_answer_that_a_strict_decoder_refuses_is_read(
 
 async def test_messages_are_few_and_short(marketplace: Marketplace, client: Client, noted: Noted) -> None:
     """A flood of messages is kept as its first twenty, each cut, none twice."""
-    flood = [{"message": f"{number % 40} " + "m" * 1000} for number in range(1000)]
+    flood = [{"message": f"{number % 40} " + "m" * 1000} for number in range(200)]
     marketplace.says(reply(400, {"messages": flood}))
     with pytest.raises(RejectedError) as failure:
         await client.count({})
     assert len(noted.calls[0].messages) == 20
     assert {len(message) for message in noted.calls[0].messages} == {500}
     assert len(str(failure.value)) < 1200
+
+
+@pytest.mark.parametrize("key", ["messages", "errors"])
+async def test_a_flood_of_words_is_not_taken_apart(
+    marketplace: Marketplace, client: Client, noted: Noted, key: str
+) -> None:
+    """Words beyond all measure are kept as one message, their beginning: as objects they would fill the memory."""
+    body = b'{"isError": true, "%b": [%b{}]}' % (key.encode(), b'{"message": "no"},' * 20_000)
+    marketplace.says(reply(400, body))
+    with pytest.raises(RejectedError, match="message"):
+        await client.count({})
+    [message] = noted.calls[0].messages
+    assert message.startswith('[{"message": "no"},')
+    assert len(message) == 500
+
+
+async def test_words_are_one_line(marketplace: Marketplace, client: Client, noted: Noted) -> None:
+    """Line ends and what steers a terminal become spaces: the words stand in logs and on terminals."""
+    marketplace.says(reply(422, {"messages": ["a\nb\x1b[31mc\u202e"]}))
+    with pytest.raises(RejectedError, match="a b \\[31mc"):
+        await client.count({})
+    assert noted.calls[0].messages == ("a b [31mc ",)
+
+
+async def test_a_large_answer_does_not_hold_up_the_loop(
+    marketplace: Marketplace, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes long to make sense of is made sense of on a thread, and only that."""
+    threads: list[bool] = []
+
+    def read(*args: Any) -> Any:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return read_answer(*args)
+
+    monkeypatch.setattr("emag_syncd.marketplace.client.read_answer", read)
+    for size in (2**20, 10):
+        marketplace.says(reply(200, b'{"isError": false, "results": [{"id": 1, "x": "%b"}]}' % (b"\0" * size)))
+        assert [item.emag_id for item in (await client.read_page({}, 1, 100)).items] == [1]
+    assert threads == [False, True]
+
+
+async def test_a_cut_answer_is_not_repaired(
+    marketplace: Marketplace, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told by its end: going through all of it would take long, and is no use."""
+    monkeypatch.setattr("emag_syncd.marketplace.envelope.repair", lambda *_args, **_kwargs: pytest.fail("repaired"))
+    marketplace.says(reply(200, '{"isError": false, "results": [{"id": 1}, {"id": 2, "name": "half'))
+    with pytest.raises(TransientError, match="cut short"):
+        await client.read_page({}, 1, 100)

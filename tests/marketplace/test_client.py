@@ -18,7 +18,9 @@ from emag_syncd.domain.errors import (
 from emag_syncd.marketplace.client import Client
 from emag_syncd.marketplace.errors import TransientError
 from emag_syncd.marketplace.link import AccountLink
-from tests.marketplace.conftest import PASSWORD, Marketplace, Noted, again, ok
+from tests.marketplace.conftest import PASSWORD, Marketplace, Noted, ok
+
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 async def test_a_page_is_asked_for_with_filters_at_the_top_of_the_body(
@@ -65,7 +67,7 @@ async def test_a_count_that_is_no_number_is_refused(
     marketplace: Marketplace, client: Client, noted: Noted, results: Any
 ) -> None:
     """Nothing is taken for zero: a count of zero would make every offer look removed."""
-    marketplace.says(again(), again(), ok(results))
+    marketplace.says(web.Response(status=503), web.Response(status=503), ok(results))
     with pytest.raises(ProtocolError, match=r"check accounts\.main\.base_url"):
         await client.count({})
     assert noted.outcomes == ["server_error", "server_error", "bad_answer"]
@@ -73,15 +75,15 @@ async def test_a_count_that_is_no_number_is_refused(
 
 async def test_what_can_pass_is_tried_again(marketplace: Marketplace, client: Client, noted: Noted) -> None:
     """A 502, then an answer without isError, then a good one: the third attempt counts."""
-    hidden = web.json_response({"results": []}, headers={"Retry-After": "0"})
-    marketplace.says(again(502), hidden, ok({"noOfItems": 1}))
+    hidden = web.json_response({"results": []})
+    marketplace.says(web.Response(status=502), hidden, ok({"noOfItems": 1}))
     assert await client.count({}) == 1
     assert noted.outcomes == ["server_error", "bad_answer", "ok"]
 
 
 async def test_attempts_are_used_up(marketplace: Marketplace, client: Client, noted: Noted) -> None:
     """After max_attempts the failure is final, and not a transient one any more."""
-    marketplace.says(again(500))
+    marketplace.says(web.Response(status=500))
     with pytest.raises(UnavailableError, match="status 500") as failure:
         await client.vat_rates()
     assert not isinstance(failure.value, TransientError)
@@ -107,15 +109,16 @@ async def test_a_page_is_tried_once(marketplace: Marketplace, client: Client, no
 
 async def test_a_rate_limit_is_no_attempt(marketplace: Marketplace, client: Client, noted: Noted) -> None:
     """More 429s than max_attempts, and the answer is read all the same; each is noted and told."""
-    marketplace.says(*[again(429)] * 5, ok([]))
+    marketplace.says(*[web.Response(status=429)] * 5, ok([]))
     assert (await client.read_page({}, 1, 100)).size == 0
     assert noted.outcomes == ["rate_limited"] * 5 + ["ok"]
-    assert noted.limited == [0.0] * 5
+    assert len(noted.limited) == 5
+    assert min(noted.limited) > 0
 
 
 async def test_an_offer_is_read_by_id(marketplace: Marketplace, client: Client) -> None:
     """The offer comes bare, as PHP has it, and is the one that was asked for."""
-    marketplace.says(again(), ok({"id": "17", "name": "x"}))
+    marketplace.says(web.Response(status=503), ok({"id": "17", "name": "x"}))
     item = await client.read_offer(17)
     assert item is not None
     assert item.emag_id == 17
@@ -133,7 +136,7 @@ async def test_another_answer_is_no_proof_that_an_offer_is_gone(
     marketplace: Marketplace, client: Client, monkeypatch: pytest.MonkeyPatch, results: Any
 ) -> None:
     """Another offer, too many, one without an id, no list at all: each is an error, never an absence."""
-    marketplace.says(web.json_response({"isError": False, "results": results}, headers={"Retry-After": "0"}))
+    marketplace.says(web.json_response({"isError": False, "results": results}))
     monkeypatch.setattr(client._link, "backoff", lambda _attempt, _error: 0.0)
     with pytest.raises(ProtocolError):
         await client.read_offer(17)

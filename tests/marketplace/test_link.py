@@ -4,6 +4,8 @@ import time
 from email.utils import formatdate
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from multidict import CIMultiDict
 from pydantic import SecretStr
 
@@ -31,8 +33,10 @@ async def test_waits_between_attempts_grow_to_a_ceiling() -> None:
 
 
 async def test_the_marketplaces_wish_comes_first() -> None:
-    """Retry-After is what is waited, no more and no less."""
-    assert AccountLink(settings_for(BASE_URL)).backoff(1, failed(17.0)) == 17.0
+    """Retry-After is what is waited; a shorter one does not stop the waits from growing."""
+    link = AccountLink(settings_for(BASE_URL))
+    assert link.backoff(1, failed(17.0)) == 17.0
+    assert link.backoff(7, failed(1.0)) >= 30.0
 
 
 async def test_pauses_grow_until_an_answer_is_good() -> None:
@@ -75,13 +79,17 @@ def test_settings_hide_the_password() -> None:
         ({}, None),
         ({"Retry-After": "5"}, 5.0),
         ({"retry-after": " 1.5 "}, 1.5),
-        ({"Retry-After": "0"}, 0.0),
+        ({"Retry-After": "0"}, None),
+        ({"Retry-After": "0", "X-RateLimit-Remaining-minute": "0"}, 60.0),
         ({"Retry-After": "-3"}, None),
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": "999999999"}, 3600.0),
         ({"Retry-After": "9" * 400}, None),
         ({"Retry-After": formatdate(1100.0, usegmt=True), "Date": formatdate(1060.0, usegmt=True)}, 40.0),
-        ({"Retry-After": formatdate(1000.0, usegmt=True)}, 0.0),
+        ({"Retry-After": formatdate(1000.0, usegmt=True), "Date": formatdate(1060.0, usegmt=True)}, None),
+        ({"Retry-After": formatdate(1e9, usegmt=True), "Date": formatdate(1060.0, usegmt=True)}, 3600.0),
+        ({"Retry-After": formatdate(9e9, usegmt=True), "Date": "Fri, 31 Dec 9999 23:59:60 GMT"}, None),
+        ({"Retry-After": formatdate(9e9, usegmt=True), "Date": "Sun, 00 Jan 0000 00:00:00 GMT"}, None),
         ({"X-RateLimit-Remaining-3second": "0", "X-RateLimit-Limit-3second": "9"}, 3.0),
         ({"x-ratelimit-remaining-minute": "0", "x-ratelimit-remaining-second": "0"}, 60.0),
         ({"X-RateLimit-Remaining-60second": "0"}, 60.0),
@@ -98,9 +106,18 @@ def test_headers_that_say_how_long(headers: dict[str, str], wait: float | None) 
     assert asked_wait(CIMultiDict(headers)) == wait
 
 
-def test_a_date_without_the_servers_clock_is_read_by_ours() -> None:
-    """An hour and a half ahead is cut to the longest wait."""
-    assert retry_after({"Retry-After": formatdate(time.time() + 5400, usegmt=True)}) == 3600.0
+def test_a_date_without_the_servers_clock_tells_nothing() -> None:
+    """Our own clock may be hours off: it would make a wish of a minute one of hours, or none."""
+    assert retry_after({"Retry-After": formatdate(time.time() + 60, usegmt=True)}) is None
+
+
+@given(st.text(max_size=60) | st.from_regex(r"[A-Z][a-z]{2}, [0-9]{1,3} [A-Z][a-z]{2} [0-9]{1,6} [0-9:+ ]{0,20}"))
+def test_no_header_is_so_odd_that_it_breaks_anything(value: str) -> None:
+    """Whatever stands in Retry-After and Date, the wait is none, or between nothing and an hour."""
+    date = formatdate(1e9, usegmt=True)
+    for headers in ({"Retry-After": value, "Date": date}, {"Retry-After": date, "Date": value}):
+        wait = retry_after(headers)
+        assert wait is None or 0 < wait <= 3600
 
 
 def test_secrets_are_found_in_the_spellings_of_servers() -> None:

@@ -96,11 +96,20 @@ def writes(data: bytes) -> Speaks:
         ),
         (
             b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 7\r\n\r\nnotgzip",
-            "connection",
-            True,
-            UnavailableError,
-            "closed the connection",
+            "bad_answer",
+            False,
+            ProtocolError,
+            "can't be unpacked",
         ),
+        (
+            b"HTTP/1.1 200 OK\r\n" + b"X-Flood: 1\r\n" * 100_000,
+            "bad_answer",
+            False,
+            ProtocolError,
+            "is not HTTP",
+        ),
+        (b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 2**20, "bad_answer", False, ProtocolError, "is not HTTP"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "bad_answer", False, ProtocolError, "ends nothing"),
     ],
 )
 async def test_an_answer_that_is_cut_or_garbled(
@@ -156,6 +165,36 @@ async def test_an_endless_body_ends(
     assert caught.value.shrink
     assert noted.outcomes == ["bad_answer"]
     assert (noted.calls[0].response_bytes or 0) <= 2**20
+
+
+async def test_large_answers_share_their_memory(
+    marketplace: Marketplace, client: Client, noted: Noted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many at once get no more memory than is set aside for all of them; one of usual size always passes."""
+    mib = 2**20
+    for name, value in {"LARGEST_BODY": 4 * mib, "USUAL_BODY": mib, "SHARED_ROOM": 5 * mib}.items():
+        monkeypatch.setattr(transport, name, value)
+    go = asyncio.Event()
+
+    async def large(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b" " * 3 * mib)
+        await go.wait()
+        await response.write(b" " * mib)
+        return response
+
+    marketplace.says(large)
+    asked = [asyncio.create_task(client.read_page({}, page, 100)) for page in range(1, 5)]
+    done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    assert "while others are as well" in str(done.pop().exception())
+    assert transport._room._taken <= 5 * mib
+    go.set()
+    await asyncio.gather(*asked, return_exceptions=True)
+    assert transport._room._taken == 0
+    marketplace.says(ok([]))
+    assert (await client.read_page({}, 1, 1)).size == 0
+    assert set(noted.outcomes[:4]) == {"bad_answer"}
 
 
 async def test_nobody_listens(noted: Noted) -> None:

@@ -45,15 +45,20 @@ class Answer:
 
     def header(self, name: str) -> str:
         """Return a header, short and without credentials."""
-        return self.redact(self.headers.get(name, ""))[:LONGEST_MESSAGE]
+        return _line(self.redact(self.headers.get(name, "")))
 
 
 def read_answer(exchange: Exchange, settings: LinkSettings, redact: Callable[[str], str]) -> Answer:
     """Return what came as an answer, good or not."""
     envelope = read_envelope(exchange.body)
     texts = envelope.texts() if envelope else ()
-    messages = tuple(redact(text)[:LONGEST_MESSAGE] for text in texts)
+    messages = tuple(_line(redact(text)) for text in texts)
     return Answer(settings, exchange.status or 0, exchange.headers, exchange.body, envelope, messages, redact)
+
+
+def _line(text: str) -> str:
+    """Return ``text`` as a short line for logs and terminals, whatever stands in it."""
+    return "".join(sign if sign.isprintable() else " " for sign in text[:LONGEST_MESSAGE])
 
 
 def results_of(answer: Answer) -> bytes:
@@ -66,9 +71,10 @@ def results_of(answer: Answer) -> bytes:
         raise _refused_status(answer)
     if answer.envelope is None:
         raise _not_json(answer)
-    if answer.envelope.is_error is True:
+    is_error = bytes(answer.envelope.is_error)
+    if is_error == b"true":
         raise RejectedError(f"the marketplace refused the request: {answer.said}")
-    if answer.envelope.is_error is not False:
+    if is_error != b"false":
         raise _bad_answer(answer, "an answer without isError: false")
     results = bytes(answer.envelope.results)
     if results in {b"", b"null"}:
@@ -96,6 +102,8 @@ def _refuse_access(answer: Answer) -> None:
 
 def _refused_status(answer: Answer) -> MarketplaceError:
     status = answer.status
+    if status < HTTPStatus.OK:
+        return _bad_answer(answer, "an answer that ends nothing")
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimitedError(f"too many requests for account {answer.settings.account}", asked_wait(answer.headers))
     if status == HTTPStatus.REQUEST_TIMEOUT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:

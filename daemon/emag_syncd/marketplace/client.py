@@ -17,7 +17,7 @@ from emag_syncd.domain.errors import (
 )
 from emag_syncd.domain.numbers import number
 from emag_syncd.domain.offers import Item, Page
-from emag_syncd.marketplace.answers import read_answer, results_of
+from emag_syncd.marketplace.answers import Answer, read_answer, results_of
 from emag_syncd.marketplace.errors import RateLimitedError, TransientError
 from emag_syncd.marketplace.link import AccountLink
 from emag_syncd.marketplace.pacing import Patience, at_once
@@ -34,6 +34,12 @@ RESOURCES = (OFFERS_READ, OFFERS_COUNT, VAT_READ)
 
 KEPT_BODY = 64 * 2**10
 """Characters of a failed call's answer that are kept."""
+
+MOST_OFFERS = 2**32 - 1
+"""The marketplace's ids end there: no account has more."""
+
+READ_AT_ONCE = 2**20
+"""Bytes of an answer that are made sense of on the event loop; larger ones would hold it up."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -146,7 +152,7 @@ class Client:
         messages: tuple[str, ...] = ()
         try:
             await link.post(resource, msgspec.json.encode(params), exchange)
-            answer = read_answer(exchange, link.settings, link.redactor)
+            answer = await _read(exchange, link)
             messages = answer.messages
             understood = understand(results_of(answer))
             outcome = CallOutcome.OK
@@ -193,13 +199,19 @@ class Client:
             count = number(str(entries[0]["noOfItems"]).strip())
         except (IndexError, KeyError, ValueError):
             count = -1
-        if not isinstance(count, int) or count < 0:
-            raise self._unusable("the marketplace's count has no noOfItems that is a number")
+        if not isinstance(count, int) or not 0 <= count <= MOST_OFFERS:
+            raise self._unusable("the marketplace's count has no noOfItems that is a number of offers")
         return count
 
     def _unusable(self, what: str) -> TransientError:
         remedy = f"check {self._link.settings.setting}.base_url"
         return TransientError(what, outcome=CallOutcome.BAD_ANSWER, remedy=remedy)
+
+
+async def _read(exchange: Exchange, link: AccountLink) -> Answer:
+    if len(exchange.body) <= READ_AT_ONCE:
+        return read_answer(exchange, link.settings, link.redactor)
+    return await asyncio.to_thread(read_answer, exchange, link.settings, link.redactor)
 
 
 _OUTCOMES: dict[type[MarketplaceError], CallOutcome] = {

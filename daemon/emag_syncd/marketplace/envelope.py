@@ -7,30 +7,32 @@ from typing import Any
 
 import msgspec
 
-from emag_syncd.domain.numbers import number
-from emag_syncd.marketplace.repair import DEEPEST, repair
+from emag_syncd.marketplace.repair import DEEPEST, readable, repair
 
 MOST_MESSAGES = 20
 LONGEST_MESSAGE = 500
+
+LARGEST_WORDS = 256 * 2**10
+"""Bytes of messages that are decoded: as objects they take many times as much."""
 
 FRAME = 2
 """Levels of nesting around each of the results: an offer is repaired alike in its answer and by itself."""
 
 
 class Envelope(msgspec.Struct):
-    """An answer's frame; ``results`` is JSON, not decoded any further, and empty when it is missing."""
+    """An answer's frame; its parts are JSON, not decoded any further, and empty when they are missing."""
 
-    is_error: Any = msgspec.field(name="isError", default=None)
-    messages: Any = None
-    message: Any = None
-    errors: Any = None
-    error: Any = None
+    is_error: msgspec.Raw = msgspec.field(name="isError", default=msgspec.Raw())
+    messages: msgspec.Raw = msgspec.Raw()
+    message: msgspec.Raw = msgspec.Raw()
+    errors: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
     results: msgspec.Raw = msgspec.Raw()
 
     def texts(self) -> list[str]:
         """Return what the marketplace says in words, from wherever it says it: at most ``MOST_MESSAGES``."""
         found: list[str] = []
-        for text in _texts((self.messages, self.message, self.errors, self.error)):
+        for text in _texts([_said(raw) for raw in (self.messages, self.message, self.errors, self.error)]):
             if text and text not in found:
                 found.append(text)
             if len(found) == MOST_MESSAGES:
@@ -38,7 +40,7 @@ class Envelope(msgspec.Struct):
         return found
 
 
-_decode = msgspec.json.Decoder(Envelope, float_hook=number).decode
+_decode = msgspec.json.Decoder(Envelope).decode
 
 
 def read_envelope(body: bytes) -> Envelope | None:
@@ -56,12 +58,21 @@ def read_envelope(body: bytes) -> Envelope | None:
         return _decode(text)
     except (msgspec.DecodeError, ValueError, RecursionError):
         pass  # tried again, repaired
-    if not text.lstrip().startswith(b"{"):
+    # What is cut short needs no closer look, and is by far the most frequent of what can't be decoded.
+    if not (text.lstrip().startswith(b"{") and text.rstrip().endswith(b"}")):
         return None
     try:
         return _decode(repair(text.decode(), deepest=DEEPEST + FRAME).encode())
     except (msgspec.DecodeError, ValueError, RecursionError):
         return None
+
+
+def _said(raw: msgspec.Raw) -> Any:
+    """Return what a part of an envelope says; where that is a flood, its beginning as it came."""
+    words = memoryview(raw)
+    if len(words) > LARGEST_WORDS:
+        return bytes(words[:LARGEST_WORDS]).decode(errors="replace")
+    return readable(bytes(words))[1] if words else None
 
 
 def _texts(said: Any) -> Iterator[str]:

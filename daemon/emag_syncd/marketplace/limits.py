@@ -1,7 +1,6 @@
 """What an answer's headers say about waiting."""
 
 import re
-import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
@@ -15,7 +14,7 @@ _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 def asked_wait(headers: Mapping[str, str]) -> float | None:
     """Return the seconds to wait after a 429: Retry-After, else the length of the window that is used up.
 
-    None when the headers don't tell.
+    None when the headers don't tell, or tell of a time that is over.
     """
     wait = retry_after(headers)
     if wait is not None:
@@ -25,16 +24,18 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that Retry-After asks for, by number or date; None without one that is readable."""
+    """Return the seconds that Retry-After asks for, by number or date: more than 0, ``LONGEST_WAIT`` at most.
+
+    None without one that is readable, and for a time that is over. A date counts only beside the date of the
+    answer itself: our clock may be wrong.
+    """
     value = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
-        return min(float(value), LONGEST_WAIT)
-    until = _timestamp(value)
-    if until is None:
-        return None
-    # The marketplace's own clock where it tells it: ours may be wrong.
-    now = _timestamp(headers.get("Date", "")) or time.time()
-    return min(max(until - now, 0.0), LONGEST_WAIT)
+        wait = float(value)
+    else:
+        until, now = _timestamp(value), _timestamp(headers.get("Date", ""))
+        wait = 0.0 if until is None or now is None else until - now
+    return min(wait, LONGEST_WAIT) if wait > 0 else None
 
 
 def _timestamp(text: str) -> float | None:

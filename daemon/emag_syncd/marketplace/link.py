@@ -111,9 +111,8 @@ class AccountLink:
 
     def backoff(self, attempt: int, error: TransientError) -> float:
         """Return the seconds to wait after attempt number ``attempt`` (from 1) failed."""
-        if error.retry_after is not None:
-            return error.retry_after
-        return float(min(LONGEST_BACKOFF, 2 ** min(attempt - 1, 10))) * _chance.uniform(0.5, 1.0)
+        own = float(min(LONGEST_BACKOFF, 2 ** min(attempt - 1, 10))) * _chance.uniform(0.5, 1.0)
+        return max(own, error.retry_after or 0.0)
 
     def rate_limited(self, sent_at: float, wait: float | None) -> float:
         """Pause the account after a 429 and return for how many seconds.

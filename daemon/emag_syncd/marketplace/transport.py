@@ -10,12 +10,19 @@ from dataclasses import dataclass, field
 
 import aiohttp
 from aiohttp import AddrInfoType
+from aiohttp.http_exceptions import ContentEncodingError
 
 from emag_syncd import __version__
 from emag_syncd.domain.calls import CallOutcome
 from emag_syncd.marketplace.errors import TransientError
 
-LARGEST_BODY = 64 * 2**20
+LARGEST_BODY = 16 * 2**20
+"""Bytes of one answer. A page has a hundredth of that, and pages get smaller where it is not enough."""
+
+USUAL_BODY = 2**20
+SHARED_ROOM = 2 * LARGEST_BODY
+"""Bytes: what all answers under way take beyond ``USUAL_BODY`` each, in the whole process."""
+
 CONNECT_TIMEOUT_SECONDS = 15.0
 KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """A connection whose other side is silently gone is found out after a minute, where the system can."""
@@ -79,23 +86,45 @@ async def post(session: aiohttp.ClientSession, request: Request, exchange: Excha
                 request.url, data=request.body, headers=headers, allow_redirects=False, timeout=timeout
             ) as response:
                 exchange.status, exchange.headers = response.status, response.headers
-                await _read(response, chunks)
+                await _room.read(response, chunks)
     finally:
         exchange.duration = time.monotonic() - exchange.started
         exchange.body = b"".join(chunks)
 
 
-async def _read(response: aiohttp.ClientResponse, chunks: list[bytes]) -> None:
-    size = 0
-    async for chunk in response.content.iter_any():
-        size += len(chunk)
-        if size > LARGEST_BODY:
-            raise TransientError(
-                f"the marketplace's answer is longer than {LARGEST_BODY // 2**20} MiB",
-                outcome=CallOutcome.BAD_ANSWER,
-                shrink=True,
-            )
-        chunks.append(chunk)
+class _Room:
+    """The memory that answers of unusual size share: one account's must not cost the process its life."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+
+    async def read(self, response: aiohttp.ClientResponse, chunks: list[bytes]) -> None:
+        """Read an answer into ``chunks``. Raises TransientError when it is too large."""
+        size = own = 0
+        try:
+            async for chunk in response.content.iter_any():
+                size += len(chunk)
+                taken = max(0, size - USUAL_BODY) - own
+                if size > LARGEST_BODY or self._taken + taken > SHARED_ROOM:
+                    raise _too_long(size)
+                own, self._taken = own + taken, self._taken + taken
+                chunks.append(chunk)
+        finally:
+            self._taken -= own
+
+
+_room = _Room()
+
+
+def _too_long(size: int) -> TransientError:
+    whole = f"longer than {LARGEST_BODY // 2**20} MiB"
+    beside = f"longer than {size // 2**20} MiB while others are as well"
+    return TransientError(
+        f"the marketplace's answer is {whole if size > LARGEST_BODY else beside}",
+        outcome=CallOutcome.BAD_ANSWER,
+        remedy="smaller pages are tried; one offer that is that large can't be read",
+        shrink=True,
+    )
 
 
 @contextmanager
@@ -119,18 +148,34 @@ def _explained(request: Request) -> Iterator[None]:
         raise _untrusted(request, error) from None
     except aiohttp.ClientConnectorError as error:
         raise _unreachable(request, _reason(error.os_error)) from None
-    except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
-        raise TransientError(
-            f"{request.host} closed the connection before its answer was complete",
-            outcome=CallOutcome.CONNECTION,
-            shrink=True,
-        ) from None
+    except aiohttp.ClientPayloadError as error:
+        raise _spoilt(request, error) from None
+    except aiohttp.ClientConnectionError:
+        raise _cut(request) from None
     except aiohttp.ClientError:
         raise TransientError(
             f"what {request.host} answered is not HTTP",
             outcome=CallOutcome.BAD_ANSWER,
             remedy=f"check {request.setting}.base_url",
         ) from None
+
+
+def _cut(request: Request) -> TransientError:
+    return TransientError(
+        f"{request.host} closed the connection before its answer was complete",
+        outcome=CallOutcome.CONNECTION,
+        shrink=True,
+    )
+
+
+def _spoilt(request: Request, error: aiohttp.ClientPayloadError) -> TransientError:
+    if not isinstance(error.__cause__, ContentEncodingError):
+        return _cut(request)
+    return TransientError(
+        f"what {request.host} answered can't be unpacked",
+        outcome=CallOutcome.BAD_ANSWER,
+        remedy=f"check {request.setting}.base_url, and what stands between it and this machine",
+    )
 
 
 def _unreachable(request: Request, reason: str) -> TransientError:
