@@ -180,3 +180,14 @@ def test_nothing_to_read() -> None:
     """Spans of no extent are no work."""
     assert not Worklist([])
     assert not Worklist([Span(5, 5)])
+
+
+def test_what_lies_beyond_the_end_is_left_out() -> None:
+    """Of what is left to read, nothing from a position on; what was tried before keeps its failures."""
+    work = Worklist([Span(0, 30), Span(50, 90)])
+    work.add(Span(10, 20), failures=2)
+    work.cut_off(60)
+    jobs = []
+    while work:
+        jobs.append(work.take(10))
+    assert [(job.span.start, job.failures) for job in jobs] == [(0, 0), (10, 0), (20, 0), (50, 0), (10, 2)]

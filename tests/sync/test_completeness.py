@@ -35,6 +35,36 @@ async def test_a_count_that_is_wrong_is_never_completed(
         await assert_mirrors(sql, s.main)
 
 
+@pytest.mark.parametrize("wrong_by", [10**5, 2**31])
+async def test_a_count_beyond_all_offers(open_syncing: Open, sql: Sql, wrong_by: int) -> None:
+    """Where one empty page follows another the catalogue is over: the rest of an absurd count is not asked for."""
+    s = await open_syncing(offers=30, sections=ONE_BY_ONE)
+    s.main.faults.add(Fault(Kind.COUNT_OFF, resource=COUNT, value=wrong_by, times=None))
+    ended = await s.sync()
+    assert (ended.status, ended.kinds) == ("partial", ["protocol"])
+    assert f"counts {30 + wrong_by} offers" in ended.said
+    assert s.main.stats.requests <= 3 * (3 + 10)
+    await assert_mirrors(sql, s.main)
+
+
+@pytest.mark.parametrize("wrong_by", [2**32, 2**63, 10**30])
+async def test_a_count_that_can_not_be(open_syncing: Open, wrong_by: int) -> None:
+    """More offers than there are ids is an answer that can't be used, and not a fault of the database."""
+    s = await open_syncing(offers=30)
+    s.main.faults.add(Fault(Kind.COUNT_OFF, resource=COUNT, value=wrong_by, times=None))
+    ended = await s.sync()
+    assert (ended.status, ended.kinds) == ("failed", ["protocol"])
+    assert "base_url" in ended.said
+
+
+async def test_empty_pages_in_the_middle_end_nothing(open_syncing: Open, sql: Sql) -> None:
+    """However many of them there are: offers behind them are read, and what they hid is read after all."""
+    s = await open_syncing(offers=200, sections={"marketplace": {"page_size": 10}})
+    s.main.faults.add(*(Fault(Kind.EMPTY_PAGE, resource=READ, page=page) for page in range(5, 13)))
+    assert (await s.sync()).status == "completed"
+    await assert_mirrors(sql, s.main)
+
+
 async def test_a_count_that_is_wrong_once_is_asked_again(open_syncing: Open, sql: Sql) -> None:
     """One wrong count costs another reading, and no more than that."""
     s = await open_syncing(offers=120)

@@ -6,7 +6,8 @@ import pytest
 
 from emag_syncd.domain.runs import Operation
 from emag_syncd.sandbox import Account, AccountSpec, Fault, Kind, Sandbox
-from tests.support.syncing import syncing
+from tests.support.syncing import ended, syncing
+from tests.support.waiting import until
 from tests.sync.conftest import Open, Sql
 from tests.sync.reference import Rows, assert_mirrors, mirrored, truth
 
@@ -88,6 +89,21 @@ async def test_each_fault_in_each_kind_of_call(database_url: str, sql: Sql, call
                 assert list(account.stats.violations) == [], fault
 
         await asyncio.gather(*(meet(fault, kind) for fault, kind in faults.items()))
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_stop_does_not_wait_for_the_marketplace(open_syncing: Open, call: str) -> None:
+    """Whatever the marketplace is asked when the daemon shuts down: an answer that never comes is not waited for."""
+    s = await open_syncing(offers=OFFERS, sections={"marketplace": {"page_size": 10, "request_timeout_seconds": 60}})
+    await s.sync()
+    s.main.catalogue.remove(s.main.catalogue.ids[15])
+    resource, skip = CALLS[call]
+    s.main.faults.add(Fault(Kind.HANG, resource=resource, skip=skip, times=None))
+    handle = await s.start()
+    await until(lambda: s.main.faults.struck[Kind.HANG])
+    handle.context.request_stop()
+    run = await asyncio.wait_for(ended(handle), 20)
+    assert (run.status, run.kinds) == ("cancelled", ["shutdown"])
 
 
 async def test_an_answer_without_end_is_cut_off(open_syncing: Open, sql: Sql) -> None:

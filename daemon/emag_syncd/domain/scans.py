@@ -115,6 +115,11 @@ class Worklist:
         """Put ``span`` at the end of the line."""
         self._stretches.append(_Stretch(span, failures))
 
+    def cut_off(self, end: int) -> None:
+        """Leave out everything from ``end`` on."""
+        spans = ((_Stretch(Span(one.span.start, min(one.span.end, end)), one.failures)) for one in self._stretches)
+        self._stretches = deque(one for one in spans if one.span.start < one.span.end)
+
     def take(self, size: int) -> PageJob:
         """Take the next page, of ``size`` offers. It may reach over positions that were read before."""
         stretch = self._stretches[0]

@@ -38,7 +38,7 @@ class Engine:
 
 
 async def _read_some(run: Run, pages: int) -> Outcome:
-    run.total = await run.client.count(run.filters)
+    run.total = await run.count()
     size = run.context.request.page_size or run.settings.page_size
     await run.read_spans([Span(0, min(run.total, pages * size))], None)
     if run.hole_error is not None:

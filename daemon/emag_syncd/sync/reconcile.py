@@ -10,7 +10,6 @@ from emag_syncd.domain.batches import ScanRef
 from emag_syncd.domain.offers import Item
 from emag_syncd.domain.runs import ErrorKind, Operation, Outcome, Status
 from emag_syncd.marketplace.decoding import decode
-from emag_syncd.sync.reading import StoppedError
 from emag_syncd.sync.run import ACTIVE, Run
 
 log = structlog.get_logger(__name__)
@@ -174,10 +173,8 @@ class Reconciler:
         """Read the unseen offers by id: those that come were only missed, those that don't are gone."""
         at_once = min(AT_ONCE, self._run.settings.max_concurrent_requests)
         for start in range(0, len(unseen), at_once):
-            if self._run.context.stop.done():
-                raise StoppedError
             ids = unseen[start : start + at_once]
-            answers = await _together(self._run, ids)
+            answers = await self._run.unless_stopped(_together(self._run, ids))
             found = [item for item in answers if item is not None]
             gone = [emag_id for emag_id, item in zip(ids, answers, strict=True) if item is None]
             await self._found(found, verdict)

@@ -3,9 +3,9 @@
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
@@ -23,7 +23,7 @@ from emag_syncd.storage.scans import Scans
 from emag_syncd.sync.commits import Committer
 from emag_syncd.sync.merging import Merger
 from emag_syncd.sync.overlap import Overlap
-from emag_syncd.sync.reading import Fetched, PageReader
+from emag_syncd.sync.reading import Fetched, PageReader, StoppedError
 from emag_syncd.sync.settings import RunSettings
 
 T = TypeVar("T")
@@ -95,20 +95,37 @@ class RunContext:
         return taken
 
 
+MOST_BLANKS = 5
+"""How many pages behind the last one with offers must be empty before the catalogue is over, whatever its count."""
+
+
 @dataclass(slots=True)
 class _Tail:
     """The last page of the catalogue: only one that is not full proves that there are no more.
 
-    The marketplace's count leaves out entries that take places on its pages all the same.
+    The marketplace's count leaves out entries that take places on its pages all the same. ``over`` is whether the
+    catalogue ended long before its count did.
     """
 
     end: int = 0
     full: bool = True
+    _inhabited: int = 0
+    _blanks: set[int] = field(default_factory=set)
+
+    @property
+    def over(self) -> bool:
+        return len(self._blanks) >= MOST_BLANKS
 
     def read(self, fetched: Sequence[Fetched]) -> None:
         for got in fetched:
-            if got.job.span.end >= self.end:
-                self.end, self.full = got.job.span.end, got.page.size >= got.job.size
+            span = got.job.span
+            if span.end >= self.end:
+                self.end, self.full = span.end, got.page.size >= got.job.size
+            if got.page.size:
+                self._inhabited = max(self._inhabited, span.end)
+            else:
+                self._blanks.add(span.start)
+        self._blanks = {start for start in self._blanks if start >= self._inhabited}
 
     def unread(self, size: int) -> list[Span]:
         return [Span(self.end, self.end + size)] if self.full else []
@@ -141,6 +158,26 @@ class Run:
         self.holes: list[Span] = []
         self.hole_error: MarketplaceError | None = None
 
+    async def count(self) -> int:
+        """Return how many offers the marketplace counts. Raises StoppedError when the run is asked to stop."""
+        return await self.unless_stopped(self.client.count(self.filters))
+
+    async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what ``work`` returns; it may wait long for the marketplace, and is dropped when the run is to stop.
+
+        Raises StoppedError and what ``work`` raises.
+        """
+        task = asyncio.create_task(work)
+        waited_for: set[asyncio.Future[Any]] = {task, self.context.stop}
+        try:
+            await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise StoppedError
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
     async def persist(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do ``work`` on the database, trying again while it is away."""
         return await self._committer.persist(work)
@@ -162,7 +199,7 @@ class Run:
         many entries had no usable id.
         Raises MarketplaceError, DatabaseError, FencedError, StoppedError.
         """
-        self.total = await self.client.count(self.filters)
+        self.total = await self.count()
         read = await self.persist(lambda: self.scans.read_spans(scan))
         most = self.total
         if read:
@@ -173,21 +210,26 @@ class Run:
         self._reader = self._new_reader()
         self.set_aside = 0
         # One position more than there are offers: the page that has it, or would, is the last.
-        while left := gaps(read, self.total + 1) or self._tail.unread(self._sizer.size):
+        while left := gaps(read, self._wanted()) or self._tail.unread(self._sizer.size):
             await self.read_spans(left, scan)
             if self.holes:
                 break
             read = await self.persist(lambda: self.scans.read_spans(scan))
-        self.total = await self.client.count(self.filters)
+        self.total = await self.count()
         self.shrank = self.total < most
+
+    def _wanted(self) -> int:
+        """Return the end of what is to be read: one position more than there are offers, or said to be."""
+        return min(self.total + 1, self._tail.end) if self._tail.over else self.total + 1
 
     async def read_spans(self, spans: Sequence[Span], scan: ScanRef | None) -> None:
         """Read ``spans`` and commit what came; with a ``scan`` each page is a checkpoint of it.
 
         While one batch is written the next is merged, unless it has offers of the one that is written.
         """
+        work = Worklist(spans)
         being_written: set[int] = set()
-        async with aclosing(self._reader.pages(Worklist(spans))) as pages, Overlap() as writes:
+        async with aclosing(self._reader.pages(work)) as pages, Overlap() as writes:
             async for fetched in pages:
                 if not fetched or any(item.emag_id in being_written for got in fetched for item in got.page.items):
                     await writes.settle()
@@ -195,6 +237,8 @@ class Run:
                     continue
                 batch = await self.persist(partial(self._merger.of_pages, fetched))
                 self._tail.read(fetched)
+                if self._tail.over:
+                    work.cut_off(self._tail.end)
                 self.set_aside += len(batch.rejects)
                 await writes.follow(self._write(batch, scan))
                 being_written = {offer.emag_id for offer in batch.writes}
