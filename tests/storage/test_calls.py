@@ -10,7 +10,7 @@ import pytest
 
 from emag_syncd.domain.calls import ApiCall, CallOutcome
 from emag_syncd.domain.errors import DatabaseError
-from emag_syncd.storage.calls import BATCH, CAPACITY, CallLog
+from emag_syncd.storage.calls import BATCH, CAPACITY, MOST_BODIES, CallLog
 from emag_syncd.storage.database import Database
 from tests.support.offers import Connection
 
@@ -129,3 +129,14 @@ async def test_the_bound_holds_across_a_failed_flush(database: Database) -> None
         await log.flush()
     assert (len(log._waiting), log.dropped) == (CAPACITY, BATCH)
     assert log._waiting[0][0].resource == str(BATCH)
+
+
+async def test_answers_that_wait_are_bounded(log: CallLog, sql: Connection) -> None:
+    """Beyond so much text calls wait without their answers; once those are written there is room again."""
+    body = "x" * (MOST_BODIES // 4)
+    for _ in range(2):
+        for n in range(6):
+            log.add(call(str(n), outcome=CallOutcome.SERVER_ERROR, body=body), None)
+        await log.flush()
+    rows = await sql.fetch("SELECT body IS NULL AS bare FROM emag_api_calls ORDER BY ctid")
+    assert [row["bare"] for row in rows] == [False, False, False, False, True, True] * 2

@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from dataclasses import replace
 from uuid import UUID
 
 from emag_syncd.domain.calls import ApiCall
@@ -11,6 +12,9 @@ from emag_syncd.storage.queries import calls as sql
 
 CAPACITY = 5_000
 """How many calls wait at most while PostgreSQL is away; beyond that the oldest go."""
+
+MOST_BODIES = 4 * 2**20
+"""Characters of failed answers that wait at most; beyond that calls wait without their answers."""
 
 BATCH = 200
 
@@ -22,10 +26,14 @@ class CallLog:
         """Write through ``connections``."""
         self._connections = connections
         self._waiting: deque[tuple[ApiCall, UUID | None]] = deque()
+        self._bodies = 0
         self.dropped = 0
 
     def add(self, call: ApiCall, run_id: UUID | None) -> None:
         """Remember ``call`` for the next flush."""
+        if self._bodies + _length(call) > MOST_BODIES:
+            call = replace(call, body=None)
+        self._bodies += _length(call)
         self._waiting.append((call, run_id))
         self._keep_bounds()
 
@@ -39,10 +47,11 @@ class CallLog:
                 self._waiting.extendleft(reversed(batch))
                 self._keep_bounds()
                 raise
+            self._bodies -= sum(_length(call) for call, _ in batch)
 
     def _keep_bounds(self) -> None:
         while len(self._waiting) > CAPACITY:
-            self._waiting.popleft()
+            self._bodies -= _length(self._waiting.popleft()[0])
             self.dropped += 1
 
     async def _write(self, batch: list[tuple[ApiCall, UUID | None]]) -> None:
@@ -64,6 +73,10 @@ class CallLog:
                 messages=[jsonb([_storable(text) for text in call.messages]) for call in calls],
                 bodies=[call.body and _storable(call.body) for call in calls],
             )
+
+
+def _length(call: ApiCall) -> int:
+    return len(call.body or "")
 
 
 def _storable(text: str) -> str:
