@@ -81,6 +81,7 @@ QUERIES: dict[str, tuple[Any, Any]] = {
     "reap": (ledger.reap, {"account": None, "stale_after_seconds": 900.0}),
     "reap one": (ledger.reap, {"account": "main", "stale_after_seconds": 900.0}),
     "stale_count": (ledger.stale_count, {"stale_after_seconds": 900.0}),
+    "end_free_runs": (ledger.end_free_runs, {"ids": [uuid4()], "status": "failed", "errors": b"[]"}),
     "end_runs": (ledger.end_runs, {"ids": [uuid4()], "status": "failed", "errors": b"[]"}),
     "older_than": (ledger.older_than, {"seconds": 900.0}),
     "held_by_workers": (ledger.held_by_workers, {"prefix": "host/"}),

@@ -56,3 +56,17 @@ async def test_only_what_the_dead_left_is_ended(database: Database, database_url
         for process in (dead, alive):
             process.kill()
             process.communicate()
+
+
+async def test_what_is_locked_is_ended_later(database: Database, database_url: str, sql: Connection) -> None:
+    """Nobody waits for what the server still does for a dead process: the watchdog's next turn ends its run."""
+    dead = claimer(database_url, "main", "fbe")
+    dead.kill()
+    await asyncio.to_thread(dead.communicate)
+    async with core_on(database, until_stopped, "main", "fbe") as core:
+        async with sql.transaction():
+            await sql.fetch("SELECT FROM emag_sync_logs WHERE account_type = 'main' FOR UPDATE")
+            assert await accounts_of(sql, await core.watchdog.recover()) == {"fbe"}
+        await core.watchdog.turn()
+        assert await sql.fetchval("SELECT count(*) FROM emag_sync_logs WHERE status = 'running'") == 0
+        assert sample(core, "emag_watchdog_reaped_total", account="main", kind="interrupted") == 1

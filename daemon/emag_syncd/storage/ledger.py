@@ -139,6 +139,11 @@ class Ledger:
         async with self._connections.use() as conn:
             return await self._fetch(sql.end_runs(conn, ids=list(ids), status=status, errors=error_rows([error])))
 
+    async def end_free(self, ids: Iterable[UUID], status: Status, error: RunError) -> list[Record]:
+        """End those of these runs whose rows nobody has locked, without waiting, and return their rows."""
+        async with self._connections.use() as conn:
+            return await self._fetch(sql.end_free_runs(conn, ids=list(ids), status=status, errors=error_rows([error])))
+
     async def clean_up(self, older_than_minutes: float) -> list[Record]:
         """End every run that has been running for longer, and return their rows."""
         async with self._connections.use() as conn:

@@ -44,7 +44,7 @@ class Watchdog:
         self._worker = worker
 
     async def recover(self) -> list[UUID]:
-        """End what dead predecessors on this host left behind, and return those runs. Raises DatabaseError."""
+        """End what dead processes of this host left behind, and return those runs. Raises DatabaseError."""
         held = await self._ledger.held_by(self._worker.prefix)
         orphans = [run_id for run_id, worker_id in held if self._worker.outlived(worker_id)]
         if not orphans:
@@ -53,12 +53,13 @@ class Watchdog:
             ErrorKind.INTERRUPTED,
             "Interrupted: its process on this host is gone; a full scan is taken up again",
         )
-        rows = await self._ledger.end(orphans, Status.FAILED, error)
+        rows = await self._ledger.end_free(orphans, Status.FAILED, error)
         self._supervisor.reaped(rows, ErrorKind.INTERRUPTED)
         return [row["id"] for row in rows]
 
     async def turn(self) -> None:
-        """End every stale run. Raises DatabaseError."""
+        """End every run whose process is gone or whose lease ran out. Raises DatabaseError."""
+        await self.recover()
         stale_after = self._supervisor.settings.stale_after_seconds
         self._supervisor.reaped(await self._ledger.reap(stale_after_seconds=stale_after))
         self._metrics.stale_runs(await self._ledger.stale_count(stale_after_seconds=stale_after))

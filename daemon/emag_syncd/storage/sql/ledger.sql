@@ -101,6 +101,16 @@ SET status = :status, errors = errors || :errors
 WHERE id = ANY (:ids::uuid[]) AND status = 'running'
 RETURNING *;
 
+-- name: end_free_runs
+-- A row that is locked is left for later: the server may still be at work for the process that died.
+WITH free AS (
+    SELECT id FROM emag_sync_logs WHERE id = ANY (:ids::uuid[]) AND status = 'running' FOR UPDATE SKIP LOCKED
+)
+UPDATE emag_sync_logs AS l
+SET status = :status, errors = errors || :errors
+FROM free WHERE l.id = free.id
+RETURNING l.*;
+
 -- name: older_than
 SELECT id FROM emag_sync_logs
 WHERE status = 'running' AND started_at < clock_timestamp() - make_interval(secs => :seconds);
