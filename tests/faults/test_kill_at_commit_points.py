@@ -8,7 +8,7 @@ import pytest
 
 from emag_syncd.sandbox import AccountSpec, Dice, Oddities, Sandbox
 from tests.support.barriers import Barriers, Moment, Point
-from tests.support.fleet import account, configure
+from tests.support.fleet import account, configure, up
 from tests.support.history import Expected, violations
 from tests.support.offers import Connection
 from tests.support.processes import DaemonProcess, daemon_process
@@ -96,7 +96,7 @@ class Victim:
         """Start it anew: nothing that the dead one began is running any more."""
         async with daemon_process(self._config) as daemon:
             with recovery.timed("kill -9 of the daemon, started anew at once", 2, 5):
-                await daemon.logged("ready")
+                await up(daemon)
             assert await violations(self._url, Expected(recovered=True)) == []
             await settled(daemon, sql)
 

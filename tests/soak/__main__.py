@@ -58,6 +58,8 @@ def main() -> int:
     parser.add_argument("--report", type=Path, help="write the report to this file, too")
     options = parser.parse_args()
     configure_logging(Log(level="error"))
+    # Whoever ends the soak ends its processes, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = Report(options.seed, options.minutes, options.daemons)
     say(f"seed {options.seed}: {options.minutes:g} minutes, {options.daemons} daemons")
     with reachable_folder() as folder:

@@ -14,6 +14,7 @@ import aiohttp
 import asyncpg
 
 from emag_syncd.storage.embedded import EmbeddedPostgres
+from emag_syncd.storage.failures import FAMILIES
 from emag_syncd.storage.migrations import migrate
 from tests.soak.market import ACCOUNTS, Market, market
 from tests.soak.members import Member
@@ -26,7 +27,7 @@ T = TypeVar("T")
 STALE_SECONDS = 8.0
 SHUTDOWN_SECONDS = 15.0
 SQL_SECONDS = 15.0
-AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+AWAY = FAMILIES
 
 SCHEDULE = {"full": "6s", "incremental": "4s"}
 SECTIONS: dict[str, dict[str, Any]] = {

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.daemon import UNPACED
-from tests.support.processes import write_toml
+from tests.support.processes import DaemonProcess, write_toml
+from tests.support.waiting import until
 
 LEASE_SECONDS = 5.0
 WATCHDOG_SECONDS = 1.0
@@ -17,6 +18,11 @@ QUICK: Mapping[str, Any] = {
     "schedule": {"jitter_seconds": 0},
     "log": {"format": "json"},
 }
+
+
+async def up(daemon: DaemonProcess) -> None:
+    """Wait until a daemon is ready, which takes seconds where others keep the machine busy."""
+    await until(lambda: daemon.lines("ready"), within=90)
 
 
 def account(name: str, base_url: str, **more: Any) -> dict[str, Any]:

@@ -35,6 +35,11 @@ class Proxy:
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether it holds back what comes."""
+        return not self._open.is_set()
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         return self
