@@ -95,7 +95,9 @@ async def serving(settings: Settings, database_url: str) -> AsyncIterator[Site]:
     await health.probe()
     web = WebServer(
         settings.http,
-        WebParts(core.accounts, core.ledger, core.supervisor, schedule, core.recorder, core.metrics, health),
+        WebParts(
+            core.accounts, core.ledger, core.supervisor, schedule, core.recorder, core.metrics, health, core.outbox
+        ),
     )
     await web.start()
     browser = aiohttp.ClientSession(web.address)

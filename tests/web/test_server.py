@@ -21,7 +21,14 @@ def parts_of(site: Site) -> WebParts:
     """Return what the pages of ``site`` show."""
     core = site.core
     return WebParts(
-        core.accounts, core.ledger, core.supervisor, site.schedule, core.recorder, core.metrics, site.health
+        core.accounts,
+        core.ledger,
+        core.supervisor,
+        site.schedule,
+        core.recorder,
+        core.metrics,
+        site.health,
+        core.outbox,
     )
 
 

@@ -16,6 +16,7 @@ LARGEST_ID = 4_294_967_295
 
 Mode: TypeAlias = Literal["full", "incremental", "selective"]
 
+webhook_app = typer.Typer(help="Try who is told of runs and changes, and put back what could not be delivered.")
 app = typer.Typer(
     name=PROGRAM,
     help="Keeps, in PostgreSQL, a true copy of what a seller has on the eMAG marketplace.",
@@ -23,6 +24,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
+app.add_typer(webhook_app, name="webhook")
 
 
 def main() -> None:
@@ -208,3 +210,19 @@ def dashboard() -> int:
     from emag_syncd.cli.monitoring import print_dashboard
 
     return print_dashboard()
+
+
+@webhook_app.command("test")
+def try_webhooks(context: typer.Context) -> int:
+    """Send a signed test message to each of webhooks.urls now, and say what became of it, a line each."""
+    from emag_syncd.cli.webhook import try_all
+
+    return try_all(context.obj)
+
+
+@webhook_app.command("retry")
+def retry_webhooks(context: typer.Context) -> int:
+    """Put back what was given up, and let receivers that answered 410 be tried again."""
+    from emag_syncd.cli.webhook import retry
+
+    return retry(context.obj)

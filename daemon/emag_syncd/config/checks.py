@@ -107,14 +107,18 @@ def password(secret: SecretStr) -> SecretStr:
 
 
 def webhook_secret(secret: SecretStr) -> SecretStr:
-    """Check a secret as Standard Webhooks has it: base64 of 24 to 64 bytes, after ``whsec_`` or not."""
-    try:
-        key = b64decode(secret.get_secret_value().removeprefix("whsec_"), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if len(key) not in WEBHOOK_SECRET_BYTES:
+    """Check secrets, spaces between them: each is base64 of 24 to 64 bytes, after ``whsec_`` or not."""
+    keys = secret.get_secret_value().split()
+    if not keys or not all(_key_size(key) in WEBHOOK_SECRET_BYTES for key in keys):
         raise ValueError("must be base64 of 24 to 64 bytes; make one with: openssl rand -base64 32")
     return secret
+
+
+def _key_size(key: str) -> int:
+    try:
+        return len(b64decode(key.removeprefix("whsec_"), validate=True))
+    except (binascii.Error, ValueError):
+        return 0
 
 
 def listed(value: Any) -> Any:

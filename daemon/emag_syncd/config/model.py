@@ -148,6 +148,12 @@ class Webhooks(Section):
     # Left out of the repr: an address may carry a token in its query.
     urls: Annotated[tuple[WebhookAddress, ...], BeforeValidator(checks.listed)] = Field(default=(), repr=False)
     secret: WebhookSecret | None = None
+    allow_private: bool = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The secrets to sign with: one, or several while it is being replaced."""
+        return tuple(self.secret.get_secret_value().split()) if self.secret else ()
 
     @model_validator(mode="after")
     def _signed(self) -> Self:

@@ -75,12 +75,23 @@ def cautions(configuration: Configuration, gathered: Gathered) -> Iterator[str]:
     token = configuration.http.token
     if token is not None and len(token.get_secret_value()) < SHORT_TOKEN:
         yield f"http.token is short: take {SHORT_TOKEN} characters or more, as from: openssl rand -hex 32"
+    yield from _private_receivers(configuration)
     yield from _odd_times(configuration)
     if configuration.retention.api_calls_days < EMAG_LOG_DAYS:
         yield (
             f"retention.api_calls_days = {configuration.retention.api_calls_days} is less than the"
             f" {EMAG_LOG_DAYS} days for which eMAG asks integrators to keep the log of calls"
         )
+
+
+def _private_receivers(configuration: Configuration) -> Iterator[str]:
+    """Yield a warning where messages are sure to be refused, without the URL: its query may hold a token."""
+    for number, url in enumerate(configuration.webhooks.urls):
+        if is_loopback(urlsplit(url).hostname or "") and not configuration.webhooks.allow_private:
+            yield (
+                f"webhooks.urls[{number}] is on this machine and will not be reached:"
+                " set webhooks.allow_private = true if that is meant"
+            )
 
 
 def _open_file(gathered: Gathered) -> Iterator[str]:

@@ -99,9 +99,9 @@ class Settings:
 
     def secrets(self) -> tuple[str, ...]:
         """Return every text that must not appear in a log, encoded forms included."""
-        found = {secret.get_secret_value() for secret in (self.http.token, self.webhooks.secret) if secret}
-        if self.webhooks.secret:
-            found.add(self.webhooks.secret.get_secret_value().removeprefix("whsec_"))
+        found = {self.http.token.get_secret_value()} if self.http.token else set()
+        for key in self.webhooks.keys:
+            found.update({key, key.removeprefix("whsec_")})
         if self.database.url:
             found.update(passwords_in(self.database.url.get_secret_value()))
         for account in self.accounts.values():

@@ -4,7 +4,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -61,10 +61,26 @@ class Exchange:
     body: bytes = b""
 
 
-def open_session(connections: int) -> aiohttp.ClientSession:
-    """Return a session with so many connections at most, without cookies and the environment's proxies."""
+def keepalive_socket(address: AddrInfoType) -> socket.socket:
+    """Return a socket that notices when its other side is silently gone."""
+    family, kind, protocol, _, _ = address
+    created = socket.socket(family, kind, protocol)
+    created.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE.items():
+        if hasattr(socket, name):
+            created.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return created
+
+
+def open_session(
+    connections: int, make_socket: Callable[[AddrInfoType], socket.socket] = keepalive_socket
+) -> aiohttp.ClientSession:
+    """Return a session with so many connections at most, without cookies and the environment's proxies.
+
+    ``make_socket`` makes the socket of each connection, knowing where to; it may refuse with an OSError.
+    """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, socket_factory=_keepalive_socket),
+        connector=aiohttp.TCPConnector(limit=connections, socket_factory=make_socket),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
     )
@@ -199,13 +215,3 @@ def _untrusted(request: Request, error: Exception) -> TransientError:
         outcome=CallOutcome.CONNECTION,
         remedy=f"check {request.setting}.base_url, and this machine's clock and CA certificates",
     )
-
-
-def _keepalive_socket(address: AddrInfoType) -> socket.socket:
-    family, kind, protocol, _, _ = address
-    created = socket.socket(family, kind, protocol)
-    created.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in KEEPALIVE.items():
-        if hasattr(socket, name):
-            created.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    return created

@@ -9,11 +9,13 @@ from emag_syncd import __version__
 from emag_syncd.config import Settings
 from emag_syncd.domain.errors import DatabaseError
 from emag_syncd.domain.runs import ErrorKind, Outcome, Status
+from emag_syncd.notify.webhooks import CLAIM_SECONDS, Deliverer
 from emag_syncd.storage.budgets import Budgets
 from emag_syncd.storage.calls import CallLog
 from emag_syncd.storage.database import Database
 from emag_syncd.storage.ledger import Ledger
 from emag_syncd.storage.mirror import Mirror
+from emag_syncd.storage.outbox import Outbox
 from emag_syncd.storage.scans import Scans
 from emag_syncd.supervision.accounts import Accounts
 from emag_syncd.supervision.loops import Loop
@@ -58,6 +60,8 @@ class Core:
         self.ledger = self.new_ledger()
         self.mirror = Mirror(database, lease_seconds=settings.sync.lease_seconds)
         self.scans = Scans(database)
+        self.outbox = Outbox(database, claim_seconds=CLAIM_SECONDS)
+        self.webhooks = Deliverer(self.outbox, self.metrics, settings.webhooks)
         self.supervisor = Supervisor(
             self.accounts,
             self.ledger,
@@ -102,6 +106,7 @@ class Core:
         self.settings = settings
         self.accounts.reconfigure(settings)
         self.supervisor.settings = _limits(settings)
+        self.webhooks.reconfigure(settings.webhooks)
         for account in settings.accounts:
             self.metrics.add_account(account)
         self.metrics.configured(settings)
@@ -131,6 +136,7 @@ class Core:
             await asyncio.wait_for(self.call_log.flush(), FLUSH_SECONDS)
         except (DatabaseError, TimeoutError) as error:
             log.warning("calls not logged", action="call_log_lost", error=str(error))
+        await self.webhooks.close()
         await self.accounts.close()
 
 

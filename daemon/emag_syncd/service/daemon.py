@@ -19,7 +19,7 @@ from emag_syncd.service.databases import database_address, open_database, prepar
 from emag_syncd.service.gauges import Gauges
 from emag_syncd.service.signals import stop_on_signals
 from emag_syncd.supervision.health import Health
-from emag_syncd.supervision.loops import LagProbe
+from emag_syncd.supervision.loops import LagProbe, Loop
 from emag_syncd.supervision.prospects import Prospects
 from emag_syncd.supervision.schedule import Schedule
 from emag_syncd.telemetry.stacks import threads_shown_when_late
@@ -28,6 +28,7 @@ from emag_syncd.web.server import WebParts, WebServer
 log = structlog.get_logger(__name__)
 
 STATUS_SECONDS = 5.0
+WEBHOOKS_SECONDS = 1.0
 
 LONGEST_STOP = 0.9
 """Of the time for the shutdown: after that the process ends whatever is left to do; that takes another second."""
@@ -101,6 +102,8 @@ class Daemon:
             core = Core(self._settings, database, self._stop)
             stack.push_async_callback(core.close)
             await _restore_metrics(core)
+            # Before anything ends, for its receivers to be told.
+            await core.webhooks.register()
             await core.watchdog.recover()
             await self._serve(core, stack)
         return 1 if core.failed else 0
@@ -111,8 +114,12 @@ class Daemon:
         )
         schedule = Schedule(core.accounts, core.supervisor, prospects, core.metrics, self._settings.schedule)
         lag = LagProbe(core.metrics.loop_lag)
-        loops = [*core.loops(), Gauges(core).loop]
-        health = Health(core.database.dedicated(), [schedule.pulse, lag.pulse, *(loop.pulse for loop in loops)])
+        gauges = Gauges(core)
+        webhooks = Loop("webhooks", core.webhooks.turn, every=lambda: WEBHOOKS_SECONDS)
+        loops = [*core.loops(), gauges.loop, webhooks]
+        health = Health(
+            core.database.dedicated(), [schedule.pulse, lag.pulse, *(loop.pulse for loop in loops)], [gauges.webhooks]
+        )
         core.metrics.checked_by(health.verdicts)
         # Before anybody can ask, or is told that all is ready.
         await health.probe()
@@ -148,6 +155,7 @@ class Daemon:
             recorder=core.recorder,
             metrics=core.metrics,
             health=health,
+            outbox=core.outbox,
         )
 
     async def _tell_systemd(self, core: Core, health: Health) -> None:

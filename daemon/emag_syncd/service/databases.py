@@ -57,6 +57,21 @@ async def open_database(settings: Settings, dsn: str) -> AsyncIterator[Database]
         await database.close()
 
 
+@asynccontextmanager
+async def existing_database(settings: Settings) -> AsyncIterator[Database]:
+    """Give the database with what is on record. An embedded one is started where there is one, and never made for this.
+
+    Raises ConfigurationError or DatabaseError.
+    """
+    may_start = (settings.state_dir / "postgres").exists()
+    async with (
+        database_address(settings, may_start=may_start) as dsn,
+        open_database(settings, dsn) as database,
+    ):
+        await require_schema(database)
+        yield database
+
+
 async def prepare_schema(settings: Settings, dsn: str) -> None:
     """Bring the schema up to date where ``database.migrate`` says so. Raises DatabaseError."""
     if settings.database.migrate and (applied := await migrate(dsn)):

@@ -9,7 +9,7 @@ from uuid import UUID
 from emag_syncd.config import AccountSettings, Settings
 from emag_syncd.domain.runs import Operation
 from emag_syncd.domain.slots import Slots
-from emag_syncd.service.databases import database_address, open_database, require_schema
+from emag_syncd.service.databases import existing_database
 from emag_syncd.storage.database import Database
 from emag_syncd.storage.ledger import Ledger
 from emag_syncd.storage.mirror import Mirror
@@ -23,16 +23,8 @@ SCHEDULED = (Operation.FULL, Operation.INCREMENTAL)
 
 @asynccontextmanager
 async def ledger_and_mirror(settings: Settings) -> AsyncIterator[tuple[Ledger, Mirror]]:
-    """Give what is on record. An embedded database is started where there is one, and never made for this.
-
-    Raises ConfigurationError or DatabaseError.
-    """
-    may_start = (settings.state_dir / "postgres").exists()
-    async with (
-        database_address(settings, may_start=may_start) as dsn,
-        open_database(settings, dsn) as database,
-    ):
-        await require_schema(database)
+    """Give what is on record. Raises ConfigurationError or DatabaseError."""
+    async with existing_database(settings) as database:
         yield _ledger(settings, database), Mirror(database, lease_seconds=settings.sync.lease_seconds)
 
 

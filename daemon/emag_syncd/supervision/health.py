@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from emag_syncd.domain.errors import DatabaseError
@@ -38,12 +38,18 @@ class Check:
 class Health:
     """The checks of the process (``live``) and of its surroundings (``ready``)."""
 
-    def __init__(self, connection: DedicatedConnection, pulses: Iterable[Pulse]) -> None:
-        """Watch ``pulses``, and the database through ``connection``."""
+    def __init__(
+        self,
+        connection: DedicatedConnection,
+        pulses: Iterable[Pulse],
+        others: Iterable[Callable[[], Check]] = (),
+    ) -> None:
+        """Watch ``pulses``, and the database through ``connection``; ``others`` are told of, and end nothing."""
         self.loop = Loop("health", self.probe, every=lambda: PROBE_SECONDS)
         self.shutting_down = False
         self._connection = connection
         self._pulses = [*pulses, self.loop.pulse]
+        self._others = list(others)
         self._probed = time.monotonic()
         self._database = "not tried yet"
         self._schema = "not tried yet"
@@ -76,6 +82,10 @@ class Health:
         """Return each probe and check, and whether it is well."""
         probes = {"livez": self.live(), "readyz": self.ready()}
         return [((probe, check.name), check.ok) for probe, checks in probes.items() for check in checks]
+
+    def others(self) -> list[Check]:
+        """Return what else is worth knowing: it makes the process neither dead nor unready."""
+        return [look() for look in self._others]
 
     @property
     def alive(self) -> bool:

@@ -1,6 +1,7 @@
 """What runs now, what ran before, and how fresh each account is."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -24,6 +25,7 @@ class Overview:
         self._accounts = parts.accounts
         self._ledger = parts.ledger
         self._schedule = parts.schedule
+        self._outbox = parts.outbox
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -45,6 +47,7 @@ class Overview:
             "running_syncs": views,
             "recent_syncs": run_views(recent, progress),
             "accounts": self._account_views({row["account_type"]: row["id"] for row in running}, successes),
+            "webhooks": asdict(await self._outbox.backlog()),
         }
 
     def _account_views(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from emag_syncd.storage.ledger import Ledger
+from emag_syncd.storage.outbox import Outbox
 from emag_syncd.supervision.accounts import Accounts
 from emag_syncd.supervision.health import Health
 from emag_syncd.supervision.recorder import Recorder
@@ -24,3 +25,4 @@ class WebParts:
     recorder: Recorder
     metrics: Metrics
     health: Health
+    outbox: Outbox

@@ -76,7 +76,7 @@ class Probes:
         return "reason withheld; it is in the log, and here for those who send the token"
 
     async def _healthz(self, request: web.Request) -> web.Response:
-        checks = [*self._health.live(), *self._health.ready()]
+        checks = [*self._health.live(), *self._health.ready(), *self._health.others()]
         found = {_verdict(check) for check in checks}
         status = next(verdict for verdict in ("fail", "warn", "pass") if verdict in found)
         now = datetime.now(UTC)
@@ -95,7 +95,7 @@ class Probes:
             "observedUnit": "s",
             "time": now,
         }
-        return entry if check.ok else {**entry, "output": self._reason(request, check)}
+        return entry if not check.reason else {**entry, "output": self._reason(request, check)}
 
     async def _scrape(self, request: web.Request) -> web.Response:
         accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))

@@ -122,9 +122,17 @@ SET removed_at = NULL,
 SELECT commits FROM emag_sync_logs WHERE id = :run_id AND lease_token = :token AND status = 'running';
 
 -- name: append_changes!
-INSERT INTO emag_product_changes (account_type, emag_id, sync_log_id, kind, changes)
-SELECT :account, change.emag_id, :run_id, change.kind, change.changes
-FROM unnest(:ids::bigint[], :kinds::text[], :changes::jsonb[]) AS change (emag_id, kind, changes);
+-- Whoever is told of changes by webhooks is told of all of a batch in one message.
+WITH appended AS (
+    INSERT INTO emag_product_changes (account_type, emag_id, sync_log_id, kind, changes)
+    SELECT :account, change.emag_id, :run_id, change.kind, change.changes
+    FROM unnest(:ids::bigint[], :kinds::text[], :changes::jsonb[]) AS change (emag_id, kind, changes)
+    RETURNING id
+)
+INSERT INTO emag_webhook_outbox (endpoint, account_type, type, sync_log_id, first_change_id, last_change_id)
+SELECT e.id, :account, 'product.changed', :run_id, batch.first_id, batch.last_id
+FROM (SELECT min(id) AS first_id, max(id) AS last_id FROM appended) AS batch, emag_webhook_endpoints AS e
+WHERE e.disabled_at IS NULL;
 
 -- name: remove!
 UPDATE emag_products SET removed_at = clock_timestamp()
