@@ -1,4 +1,4 @@
-"""Measures and prints: ``python -m tests.bench [--offers N] [--large N] [--rounds N] [--pages N]``."""
+"""Measures and prints: ``python -m tests.bench [--offers N] [--large N] [--rounds N] [--pages N] [--only year]``."""
 
 import argparse
 import asyncio
@@ -19,10 +19,13 @@ from emag_syncd.storage.embedded import EmbeddedPostgres
 from emag_syncd.storage.migrations import migrate
 from emag_syncd.telemetry.logging import configure_logging
 from tests.bench.processes import marketplace, worker
+from tests.bench.year import show_year
 
 UNTHROTTLED = ("--limits", "off", "--preencode")
 EMAG = ("--limits", "on", "--latency", "0.3,3")
 PERMITTED_PER_SECOND = 3.0
+FIGURES = ("loads", "memory", "rate", "year")
+"""What there is to measure; the year only when it is asked for."""
 
 
 @asynccontextmanager
@@ -143,15 +146,20 @@ async def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds of the loads; medians are shown")
     parser.add_argument("--sizes", type=int, nargs="*", default=[10_000, 200_000], help="catalogues for the memory")
     parser.add_argument("--pages", type=int, default=360, help="pages under eMAG's limits; 0 leaves that out")
+    parser.add_argument("--only", nargs="+", choices=FIGURES, default=FIGURES[:3], help="the figures to measure")
     options = parser.parse_args()
     configure_logging(Log(level="error"))
     console = Console()
     async with server() as dsn:
-        async with marketplace(options.offers, *UNTHROTTLED) as base_url:
-            show_loads(console, await loads(dsn, base_url, options.rounds), options.offers)
-        await show_memory(console, dsn, options.sizes)
-        if options.pages:
+        if "loads" in options.only:
+            async with marketplace(options.offers, *UNTHROTTLED) as base_url:
+                show_loads(console, await loads(dsn, base_url, options.rounds), options.offers)
+        if "memory" in options.only:
+            await show_memory(console, dsn, options.sizes)
+        if "rate" in options.only and options.pages:
             await show_rate(console, dsn, options.pages)
+        if "year" in options.only:
+            await show_year(console, await fresh(dsn))
 
 
 if __name__ == "__main__":

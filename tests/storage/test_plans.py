@@ -12,7 +12,7 @@ from emag_syncd.domain.runs import Lease, Operation
 from emag_syncd.storage.connections import Connection as AnyConnection
 from emag_syncd.storage.database import Database
 from emag_syncd.storage.mirror import _advance, _row
-from emag_syncd.storage.queries import ledger, mirror, scans
+from emag_syncd.storage.queries import ledger, mirror, outbox, scans
 from tests.support.offers import PROGRESS, Connection, offer
 
 SIZE = 50_000
@@ -24,6 +24,8 @@ FILL = f"""
 ALTER TABLE emag_products SET (autovacuum_enabled = off);
 ALTER TABLE emag_sync_logs SET (autovacuum_enabled = off);
 ALTER TABLE emag_sync_scan_pages SET (autovacuum_enabled = off);
+ALTER TABLE emag_webhook_outbox SET (autovacuum_enabled = off);
+ALTER TABLE emag_product_changes SET (autovacuum_enabled = off);
 INSERT INTO emag_products (account_type, emag_id, status, name, content_hash, raw_hash)
 SELECT CASE n % 2 WHEN 0 THEN 'main' ELSE 'fbe' END, n, 1, repeat('x', 200), 'a', 'b'
 FROM generate_series(1, {SIZE}) AS n;
@@ -33,6 +35,11 @@ FROM generate_series(1, {SIZE}) AS n,
     LATERAL (SELECT timestamptz '2026-05-01Z' - n * interval '1 min') AS t (started_at);
 INSERT INTO emag_sync_logs (account_type, operation)
 SELECT 'running-' || n, 'full_sync' FROM generate_series(1, 20) AS n;
+INSERT INTO emag_webhook_outbox (endpoint, account_type, type, first_change_id, dead_at)
+SELECT 'endpoint', 'account-' || n % 50, 'product.changed', n, CASE WHEN n % 10 = 0 THEN now() END
+FROM generate_series(1, {SIZE}) AS n;
+INSERT INTO emag_product_changes (account_type, emag_id, kind) SELECT 'main', n, 'updated'
+FROM generate_series(1, {SIZE}) AS n;
 INSERT INTO emag_sync_scan_pages (scan_id, pass, start_at, end_at, id_base, id_offsets)
 SELECT CASE WHEN n < 300 THEN '00000000-0000-0000-0000-000000000000' ELSE gen_random_uuid() END,
     1, n * 100, n * 100 + 100, 0, ARRAY[n]
@@ -87,6 +94,13 @@ QUERIES: dict[str, tuple[Any, Any]] = {
     "held_by_workers": (ledger.held_by_workers, {"prefix": "host/"}),
     "running_runs": (ledger.running_runs, {}),
     "by_id": (ledger.by_id, {"run_id": uuid4()}),
+    "claim_lanes": (outbox.claim_lanes, {"endpoint": "endpoint", "limit": 8, "claim_seconds": 45.0}),
+    "delivered": (outbox.delivered, {"id": 7, "claim": uuid4(), "claim_seconds": 45.0}),
+    "failed": (
+        outbox.failed,
+        {"id": 7, "claim": uuid4(), "error": "e", "wait_seconds": 1.0, "patience_seconds": 1.0},
+    ),
+    "changes_of": (outbox.changes_of, {"first_id": 7, "last_id": 107, "account": "main", "run_id": uuid4()}),
     "progress_of": (ledger.progress_of, {}),
     "outcomes": (ledger.outcomes, {**RUN, "limit": 12}),
     "history": (ledger.history, {"account": None, "status": None, "before": None, "limit": 50}),
@@ -96,7 +110,15 @@ QUERIES: dict[str, tuple[Any, Any]] = {
 ALWAYS_PLANNED = {"history", "history of one"}
 """Their plans depend so much on the values that PostgreSQL never settles for one that knows none."""
 
-BIG = {"emag_products", "emag_sync_logs", "emag_sync_scan_pages"}
+BIG = {
+    "emag_products",
+    "emag_sync_logs",
+    "emag_sync_scan_pages",
+    "emag_webhook_outbox",
+    "emag_product_changes",
+    "emag_api_calls",
+    "emag_sync_rejects",
+}
 
 
 class Explaining:

@@ -45,6 +45,7 @@ CONTRACT = {
     "emag_db_pool_connections": ({"state"}, 2),
     "emag_webhook_deliveries_total": ({"outcome"}, 3),
     "emag_webhook_backlog": ({"state"}, 2),
+    "emag_retention_deleted_total": ({"table"}, 7),
     "emag_webhook_oldest_pending_seconds": (set(), 1),
     "emag_syncd_config_seconds": ({"setting"}, 6),
     "emag_sync_timeout_seconds": ({"account"}, 2),

@@ -140,6 +140,7 @@ class Retention(Section):
     runs_days: Days = 90
     api_calls_days: Days = 30
     rejects_days: Days = 30
+    dead_webhooks_days: Days = 30
 
 
 class Webhooks(Section):

@@ -16,10 +16,12 @@ from emag_syncd.storage.database import Database
 from emag_syncd.storage.ledger import Ledger
 from emag_syncd.storage.mirror import Mirror
 from emag_syncd.storage.outbox import Outbox
+from emag_syncd.storage.retention import Sweeper
 from emag_syncd.storage.scans import Scans
 from emag_syncd.supervision.accounts import Accounts
 from emag_syncd.supervision.loops import Loop
 from emag_syncd.supervision.recorder import Recorder
+from emag_syncd.supervision.retention import Retention
 from emag_syncd.supervision.supervisor import Supervisor, SupervisorSettings
 from emag_syncd.supervision.watchdog import Heartbeat, Watchdog
 from emag_syncd.supervision.worker import this_worker
@@ -62,6 +64,7 @@ class Core:
         self.scans = Scans(database)
         self.outbox = Outbox(database, claim_seconds=CLAIM_SECONDS)
         self.webhooks = Deliverer(self.outbox, self.metrics, settings.webhooks)
+        self.retention = Retention(Sweeper(database), self.metrics, lambda: self.settings)
         self.supervisor = Supervisor(
             self.accounts,
             self.ledger,

@@ -116,7 +116,7 @@ class Daemon:
         lag = LagProbe(core.metrics.loop_lag)
         gauges = Gauges(core)
         webhooks = Loop("webhooks", core.webhooks.turn, every=lambda: WEBHOOKS_SECONDS)
-        loops = [*core.loops(), gauges.loop, webhooks]
+        loops = [*core.loops(), gauges.loop, webhooks, core.retention.loop]
         health = Health(
             core.database.dedicated(), [schedule.pulse, lag.pulse, *(loop.pulse for loop in loops)], [gauges.webhooks]
         )

@@ -26,6 +26,7 @@ from emag_syncd.telemetry.series import (
     ProductState,
     SchedulerOutcome,
     Series,
+    SweptTable,
     WebhookOutcome,
     WebhookState,
 )
@@ -210,6 +211,10 @@ class Metrics:
         self._series.webhook_backlog.set(WebhookState.PENDING, value=pending)
         self._series.webhook_backlog.set(WebhookState.DEAD, value=dead)
         self._series.webhook_oldest.set(value=oldest_pending_seconds)
+
+    def swept(self, table: SweptTable, rows: int) -> None:
+        """Count rows that retention deleted."""
+        self._series.swept.add(table, amount=rows)
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Return all series and their content type: Prometheus text, or OpenMetrics if ``accept`` says so.

@@ -76,6 +76,18 @@ class WebhookState(StrEnum):
     DEAD = "dead"
 
 
+class SweptTable(StrEnum):
+    """A table of which retention deletes what is old."""
+
+    CHANGES = "emag_product_changes"
+    RUNS = "emag_sync_logs"
+    API_CALLS = "emag_api_calls"
+    REJECTS = "emag_sync_rejects"
+    SCANS = "emag_sync_scans"
+    OUTBOX = "emag_webhook_outbox"
+    ENDPOINTS = "emag_webhook_endpoints"
+
+
 class Series:
     """The metric objects on one registry."""
 
@@ -224,6 +236,9 @@ class Series:
             Axes(),
         )
         self.db_pool = self._gauge("emag_db_pool_connections", "Connections of the pool.", Axes(state=tuple(PoolState)))
+        self.swept = self._counter(
+            "emag_retention_deleted_total", "Rows that retention deleted.", Axes(table=tuple(SweptTable))
+        )
         self.config = self._gauge(
             "emag_syncd_config_seconds",
             "Limits of the configuration that alerts refer to.",
