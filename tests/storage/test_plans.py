@@ -50,6 +50,7 @@ LEASE = Lease(uuid4(), uuid4(), "main", Operation.FULL)
 PAGE = _advance(LEASE, ScanRef(uuid4(), 1), Batch(pages=[SeenPage(0, 100, IDS)]), PROGRESS)
 CLAIM = {
     **RUN,
+    "run_id": uuid4(),
     "operation": "full_sync",
     "triggered_by": "api",
     "sync_params": b"{}",
@@ -66,6 +67,7 @@ FINISH = {
     "api_requests_made": 0,
     "rate_limit_hits": 0,
     "scan_done": True,
+    "commits": 1,
 }
 
 QUERIES: dict[str, tuple[Any, Any]] = {
@@ -74,6 +76,7 @@ QUERIES: dict[str, tuple[Any, Any]] = {
     "advance": (mirror.advance, {**PAGE, "commits": 0, "lease_seconds": 60.0}),
     "upsert": (mirror.upsert, [_row("main", offer(7))]),
     "claim": (ledger.claim, CLAIM),
+    "claimed": (ledger.claimed, {"run_id": uuid4(), "worker_id": "w"}),
     "finish": (ledger.finish, FINISH),
     "remove": (mirror.remove, {"account": "main", "ids": IDS}),
     "commits_of": (mirror.commits_of, {"run_id": uuid4(), "token": uuid4()}),
@@ -83,7 +86,7 @@ QUERIES: dict[str, tuple[Any, Any]] = {
     "distinct_seen": (scans.distinct_seen, {"scan_id": uuid4(), "pass_no": 1}),
     "running_of": (ledger.running_of, RUN),
     "slot_taken": (ledger.slot_taken, {**RUN, "operation": "full_sync", "scheduled_for": NOW}),
-    "slot_covered": (ledger.slot_covered, {**RUN, "operation": "full_sync", "slot": NOW}),
+    "slot_covered": (ledger.slot_covered, {**RUN, "operation": "full_sync", "slot": NOW, "other_than": None}),
     "beat": (ledger.beat, {"ids": [uuid4()], "tokens": [uuid4()], "lease_seconds": 60.0}),
     "reap": (ledger.reap, {"account": None, "stale_after_seconds": 900.0}),
     "reap one": (ledger.reap, {"account": "main", "stale_after_seconds": 900.0}),

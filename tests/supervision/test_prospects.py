@@ -25,7 +25,7 @@ TAKEN_UP = {
     ("shutdown", 5): 0.0,
     ("stale", 5): 0.0,
     ("timeout", 0): 60.0,
-    ("database", 5): 60.0,
+    ("database", 5): 0.0,
     ("marketplace_unavailable", 0): 60.0,
     ("cancelled", 5): None,
     ("credentials", 5): None,

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 import structlog
@@ -127,12 +128,12 @@ async def test_a_slot_outlasts_an_outage(database: Database, monkeypatch: pytest
         schedule, away = built(core), 3
         asked = schedule._prospects.covered
 
-        async def covered(account: str, operation: Operation, slot: datetime) -> bool:
+        async def covered(account: str, operation: Operation, slot: datetime, **_: Any) -> bool:
             nonlocal away
             away -= 1
             if away >= 0:
                 raise DatabaseError("PostgreSQL is away")
-            return await asked(account, operation, slot)
+            return await asked(account, operation, slot, **_)
 
         monkeypatch.setattr(schedule._prospects, "covered", covered)
         with structlog.testing.capture_logs() as logged:
@@ -149,7 +150,7 @@ async def test_a_slot_that_comes_while_another_is_tried(database: Database, monk
         schedule = built(core)
         tried: list[datetime] = []
 
-        async def covered(_account: str, operation: Operation, slot: datetime) -> bool:
+        async def covered(_account: str, operation: Operation, slot: datetime, **_: Any) -> bool:
             tried.append(slot)
             if len(tried) == 1:
                 await until(lambda: slot_of(core, operation) > slot)

@@ -17,10 +17,10 @@ class Proxy:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._open = asyncio.Event()
-        self._open.set()
+        self._open = _opened()
         self._left: int | None = None
         self._on_limit: Callable[[], None] = self.cut
+        self._words: tuple[bytes, Callable[[], None], bool] | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server
@@ -66,6 +66,25 @@ class Proxy:
         for writer in self._writers:
             writer.transport.abort()
 
+    def forget(self) -> None:
+        """Hold back every byte of the connections there are, for ever; new ones are served."""
+        self._open.clear()
+        self._open = _opened()
+
+    def point_at(self, target: Target) -> None:
+        """Reset the connections; new ones go to another server."""
+        self._target = target
+        self.cut()
+
+    def at(self, words: bytes, act: Callable[[], None], *, passed: bool) -> None:
+        """Call ``act`` once, when these words come by: right before they go on, or right after with ``passed``."""
+        self._words = words, act, passed
+
+    @property
+    def armed(self) -> bool:
+        """Whether what was planned is still to come."""
+        return self._left is not None or self._words is not None
+
     def cut_after(self, count: int) -> None:
         """Pass ``count`` more bytes, of both directions together, and reset the connections then."""
         self._left, self._on_limit = count, self.cut
@@ -80,15 +99,16 @@ class Proxy:
         self._spawn(self._carry(reader, writer))
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await self._open.wait()
+        gate = self._open
+        await gate.wait()
         try:
             there, back = await self._connect()
         except OSError:
             writer.transport.abort()
             return
         self._writers.add(back)
-        self._spawn(self._pump(reader, back))
-        self._spawn(self._pump(there, writer))
+        self._spawn(self._pump(reader, back, gate))
+        self._spawn(self._pump(there, writer, gate))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -100,21 +120,28 @@ class Proxy:
             return await asyncio.open_unix_connection(self._target)
         return await asyncio.open_connection(*self._target)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
-                await self._pass(data, writer)
-        await self._open.wait()
+                await self._pass(data, writer, gate)
+        await gate.wait()
         writer.close()
 
-    async def _pass(self, data: bytes, writer: asyncio.StreamWriter) -> None:
-        await self._open.wait()
-        if self._left is not None and len(data) >= self._left:
+    async def _pass(self, data: bytes, writer: asyncio.StreamWriter, gate: asyncio.Event) -> None:
+        await gate.wait()
+        if self._words is not None and self._words[0] in data:
+            (_, act, passed), self._words = self._words, None
+            if passed:
+                await self._write(data, writer)
+                data = b""
+            act()
+            await gate.wait()
+        elif self._left is not None and len(data) >= self._left:
             now, data = data[: self._left], data[self._left :]
             self._left = None
             await self._write(now, writer)
             self._on_limit()
-            await self._open.wait()
+            await gate.wait()
         elif self._left is not None:
             self._left -= len(data)
         await self._write(data, writer)
@@ -123,3 +150,9 @@ class Proxy:
         self.passed += len(data)
         writer.write(data)
         await writer.drain()
+
+
+def _opened() -> asyncio.Event:
+    gate = asyncio.Event()
+    gate.set()
+    return gate

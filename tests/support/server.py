@@ -16,7 +16,7 @@ import asyncpg
 
 from emag_syncd.storage.embedded import EmbeddedPostgres
 from emag_syncd.storage.migrations import migrate
-from tests.support.proxy import Proxy
+from tests.support.proxy import Proxy, Target
 
 ADDRESS = "EMAG_SYNCD_TEST_DATABASE_URL"
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "200"}
@@ -105,13 +105,19 @@ class TestServer:
         await self._admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def target_of(url: str) -> Target:
+    """Return where the server of a DSN listens."""
+    parts, options = urlsplit(url), dict(parse_qsl(urlsplit(url).query))
+    folder, port = options.get("host", ""), int(options.get("port", parts.port or 5432))
+    return f"{folder}/.s.PGSQL.{port}" if folder else (parts.hostname or "localhost", port)
+
+
 @asynccontextmanager
 async def database_proxy(url: str) -> AsyncIterator[tuple[Proxy, str]]:
     """Give a proxy to the database, and the DSN that goes through it."""
-    parts, options = urlsplit(url), dict(parse_qsl(urlsplit(url).query))
-    folder, port = options.pop("host", ""), int(options.pop("port", parts.port or 5432))
-    target = f"{folder}/.s.PGSQL.{port}" if folder else (parts.hostname or "localhost", port)
-    async with Proxy(target) as proxy:
+    async with Proxy(target_of(url)) as proxy:
+        parts = urlsplit(url)
+        options = {name: value for name, value in parse_qsl(parts.query) if name not in {"host", "port"}}
         login = parts.netloc.rpartition("@")[0]
         through = parts._replace(netloc=f"{login}@127.0.0.1:{proxy.port}", query=urlencode(options))
         yield proxy, f"{urlunsplit(through)}{'&' if options else '?'}sslmode=disable"

@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 
 from emag_syncd.domain.batches import Batch, Progress, ScanRef
-from emag_syncd.domain.errors import BusyError, FencedError, SlotTakenError
+from emag_syncd.domain.errors import BusyError, FencedError, SetBackError, SlotTakenError
 from emag_syncd.domain.runs import (
     PRODUCTS,
     Counters,
@@ -64,7 +64,7 @@ class Tables:
             **columns,
         }
         self._check(row)
-        row["id"] = self.draw_id()
+        row.setdefault("id", self.draw_id())
         self.runs[row["id"]] = row
         return row
 
@@ -124,6 +124,8 @@ class LedgerTwin:
         reaped = self._reap(stale_after_seconds, {request.account})
         if reaped and on_reaped is not None:
             on_reaped(reaped)
+        if row := next((row for row in self._tables.running() if row["id"] == request.run_id), None):
+            return Lease(row["id"], row["lease_token"], request.account, request.operation)
         wanted = (request.account, PRODUCTS, request.operation, request.scheduled_for)
         if request.scheduled_for and any(
             wanted == tuple(row[name] for name in SLOT_COLUMNS) for row in self._tables.runs.values()
@@ -134,6 +136,7 @@ class LedgerTwin:
                 raise BusyError(request.account, row["id"])
         row = self._tables.insert(
             **dict(zip(SLOT_COLUMNS, wanted, strict=True)),
+            id=request.run_id,
             triggered_by=request.trigger,
             sync_params=msgspec.json.encode(request.params()),
             worker_id=self.worker_id,
@@ -148,9 +151,13 @@ class LedgerTwin:
             row.update(self._life())
         return {row["id"] for row in held}
 
-    async def finish(self, lease: Lease, outcome: Outcome, counters: Counters, warnings: Any = None) -> Row | None:
+    async def finish(
+        self, lease: Lease, outcome: Outcome, counters: Counters, warnings: Any = None, *, commits: int | None = None
+    ) -> Row | None:
         if (row := self._tables.held(lease)) is None:
             return None
+        if commits not in {None, row["commits"]}:
+            raise SetBackError(lease.run_id, made=commits or 0, recorded=row["commits"])
         if warnings is not None:
             row["warnings"] = msgspec.json.encode(warnings)
         for name in ("api_requests_made", "rate_limit_hits"):
@@ -191,7 +198,9 @@ class LedgerTwin:
     async def running(self) -> list[Row]:
         return [dict(row) for row in self._tables.running()]
 
-    async def slot_covered(self, account: str, operation: Operation, slot: datetime) -> bool:
+    async def slot_covered(
+        self, account: str, operation: Operation, slot: datetime, *, other_than: UUID | None = None
+    ) -> bool:
         return any(
             (row["operation"] == operation and row["scheduled_for"] and row["scheduled_for"] >= slot)
             or (
@@ -201,7 +210,7 @@ class LedgerTwin:
                 and b'"max_pages"' not in row["sync_params"]
             )
             for row in self._tables.runs.values()
-            if row["account_type"] == account and row["sync_type"] == PRODUCTS
+            if row["account_type"] == account and row["sync_type"] == PRODUCTS and row["id"] != other_than
         )
 
     def _life(self) -> Row:

@@ -64,6 +64,19 @@ class DatabaseError(SyncdError):
         self.may_pass = may_pass
 
 
+class SetBackError(DatabaseError):
+    """What a run committed is not what the database says of it: nothing that the run believes can be relied on."""
+
+    def __init__(self, run_id: UUID, *, made: int, recorded: int) -> None:
+        """Name the run, how many commits it ``made`` and how many are ``recorded``."""
+        super().__init__(
+            f"run {run_id} made {made} commits, but its row says {recorded}: the database was set back, as by a"
+            " failover that loses the last commits",
+            remedy="the next full run reads again what is missing; see that the standby keeps up",
+            may_pass=False,
+        )
+
+
 class MarketplaceError(SyncdError):
     """The marketplace's answer ends the run. The base of all of its kinds."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 PRODUCTS = "products"
 """The one sync type there is."""
@@ -90,6 +90,7 @@ class RunRequest:
     max_pages: int | None = None
     page_size: int | None = None
     include_inactive: bool = False
+    run_id: UUID = field(default_factory=uuid4)
 
     def params(self) -> dict[str, Any]:
         """What ``sync_params`` records of the request."""

@@ -116,10 +116,10 @@ class Daemon:
         lag = LagProbe(core.metrics.loop_lag)
         gauges = Gauges(core)
         webhooks = Loop("webhooks", core.webhooks.turn, every=lambda: WEBHOOKS_SECONDS)
-        loops = [*core.loops(), gauges.loop, webhooks, core.retention.loop]
-        health = Health(
-            core.database.dedicated(), [schedule.pulse, lag.pulse, *(loop.pulse for loop in loops)], [gauges.webhooks]
-        )
+        vital, others = core.loops(), [gauges.loop, webhooks, core.retention.loop]
+        loops = [*vital, *others]
+        pulses = [schedule.pulse, lag.pulse, *(loop.pulse for loop in others)]
+        health = Health(core.database.dedicated(), pulses, [gauges.webhooks], loops=vital)
         core.metrics.checked_by(health.verdicts)
         # Before anybody can ask, or is told that all is ready.
         await health.probe()

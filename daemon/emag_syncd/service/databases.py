@@ -19,6 +19,10 @@ IDLE_IN_TRANSACTION_SHARE = 0.25
 """Of a lease: what a hung process holds locked is free again before its runs are ended."""
 
 
+SHORTEST_COMMAND = 10.0
+"""Seconds that a statement may always take, however short the lease: the largest take a few."""
+
+
 @asynccontextmanager
 async def database_address(settings: Settings, *, may_start: bool = True, may_join: bool = True) -> AsyncIterator[str]:
     """Give the DSN: the configured one, or that of the embedded server, which is started unless it runs already.
@@ -45,11 +49,8 @@ async def database_address(settings: Settings, *, may_start: bool = True, may_jo
 @asynccontextmanager
 async def open_database(settings: Settings, dsn: str) -> AsyncIterator[Database]:
     """Give the open database. Raises ConfigurationError or DatabaseError."""
-    longest_idle = min(Limits().idle_in_transaction, settings.sync.lease_seconds * IDLE_IN_TRANSACTION_SHARE)
     database = await Database.open(
-        dsn,
-        pool_max_size=settings.database.pool_max_size,
-        limits=Limits(idle_in_transaction=longest_idle),
+        dsn, pool_max_size=settings.database.pool_max_size, limits=_limits(settings.sync.lease_seconds)
     )
     try:
         yield database
@@ -70,6 +71,17 @@ async def existing_database(settings: Settings) -> AsyncIterator[Database]:
     ):
         await require_schema(database)
         yield database
+
+
+def _limits(lease_seconds: float) -> Limits:
+    """Return limits short enough for a lease: a run whose connection went silent has another try before its end."""
+    usual = Limits()
+    command = min(usual.command, max(SHORTEST_COMMAND, lease_seconds / 2))
+    return Limits(
+        command=command,
+        statement=usual.statement * command / usual.command,
+        idle_in_transaction=min(usual.idle_in_transaction, lease_seconds * IDLE_IN_TRANSACTION_SHARE),
+    )
 
 
 async def prepare_schema(settings: Settings, dsn: str) -> None:

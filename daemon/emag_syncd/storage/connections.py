@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -13,7 +13,7 @@ from asyncpg.transaction import Transaction
 
 from emag_syncd.domain.errors import DatabaseError
 from emag_syncd.storage.codecs import set_codecs
-from emag_syncd.storage.failures import FAMILIES, dsn_summary, explained, invalid_dsn
+from emag_syncd.storage.failures import FAMILIES, LOST, dsn_summary, explained, invalid_dsn
 
 # Generic for type checkers only.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
@@ -192,9 +192,11 @@ class DedicatedConnection:
     One user at a time; the others wait as long as ``limits.acquire`` allows.
     """
 
-    def __init__(self, server: Server) -> None:
-        """Connect on first use."""
+    def __init__(self, server: Server, *, on_lost: Callable[[], Awaitable[None]]) -> None:
+        """Connect on first use; await ``on_lost`` when other connections may be as bad as this one turned out."""
         self._server = server
+        self._on_lost = on_lost
+        self._is_trusted = True
         self._turn = asyncio.Lock()
         self._conn: BoundedConnection | None = None
         self._is_closed = False
@@ -207,12 +209,18 @@ class DedicatedConnection:
                 await self._turn.acquire()
             try:
                 yield await self._connected()
-            except BaseException:
+            except BaseException as error:
                 # Its state is not known for certain, and a new one costs milliseconds.
                 self._drop()
+                if isinstance(error, LOST):
+                    await self._on_lost()
                 raise
             finally:
                 self._turn.release()
+
+    def distrust(self) -> None:
+        """Open it anew for its next user."""
+        self._is_trusted = False
 
     async def ping(self) -> float:
         """Return how long a round trip took, in seconds. Raises DatabaseError."""
@@ -236,6 +244,9 @@ class DedicatedConnection:
     async def _connected(self) -> BoundedConnection:
         if self._is_closed:
             raise DatabaseError(f"the connection to {self._server.name} was closed for good")
+        if not self._is_trusted:
+            self._drop()
+            self._is_trusted = True
         if self._conn is None or self._conn.is_closed():
             self._conn = await self._server.connect()
         return self._conn

@@ -10,7 +10,7 @@ import structlog
 
 from emag_syncd.storage.codecs import set_codecs
 from emag_syncd.storage.connections import Connection, DedicatedConnection, Limits, Server, find_server
-from emag_syncd.storage.failures import FAMILIES, explained
+from emag_syncd.storage.failures import FAMILIES, LOST, explained
 
 APPLICATION_NAME = "emag-syncd"
 IDLE_SECONDS = 300.0
@@ -85,15 +85,25 @@ class Database:
         settings and session locks made on it are gone.
         """
         with explained(self.name):
-            conn = await self._pool.acquire(timeout=self.limits.acquire)
             try:
-                yield conn
-            finally:
-                await self._release(conn)
+                conn = await self._pool.acquire(timeout=self.limits.acquire)
+                try:
+                    yield conn
+                finally:
+                    await self._release(conn)
+            except LOST:
+                await self._distrust()
+                raise
+
+    async def _distrust(self) -> None:
+        """Let nobody meet what one has met: on a silent network each connection would cost its user a time limit."""
+        await self._pool.expire_connections()
+        for connection in self._dedicated:
+            connection.distrust()
 
     def dedicated(self) -> DedicatedConnection:
         """Return a connection outside of the pool, closed together with it."""
-        connection = DedicatedConnection(self._server)
+        connection = DedicatedConnection(self._server, on_lost=self._distrust)
         self._dedicated.append(connection)
         return connection
 

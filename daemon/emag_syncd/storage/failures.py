@@ -19,6 +19,9 @@ FAMILIES = (
 )
 """What asyncpg raises, all of it: TimeoutError is an OSError."""
 
+LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.ReadOnlySQLTransactionError)
+"""What says that other connections may be as bad: the network is silent, or what they lead to is no primary."""
+
 _LASTING = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.SyntaxOrAccessError)
 """What the same statement meets again however often it is tried."""
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from emag_syncd.domain.errors import BusyError, SlotTakenError
+from emag_syncd.domain.errors import BusyError, SetBackError, SlotTakenError
 from emag_syncd.domain.runs import (
     PRODUCTS,
     Counters,
@@ -22,6 +22,7 @@ from emag_syncd.domain.runs import (
 from emag_syncd.storage.codecs import jsonb
 from emag_syncd.storage.connections import Connection, Connections
 from emag_syncd.storage.queries import ledger as sql
+from emag_syncd.storage.queries import mirror
 
 
 def error_rows(errors: Iterable[RunError]) -> bytes:
@@ -54,7 +55,9 @@ class Ledger:
         """Begin a run and hold its lease.
 
         A stale run of the account is ended first, so that a dead process never blocks its successor; ``on_reaped``
-        gets its row. Raises BusyError when another run is under way, SlotTakenError when the slot has had its run.
+        gets its row. A request whose answer was lost may be tried again: it is one run all the same.
+
+        Raises BusyError when another run is under way, SlotTakenError when the slot has had its run.
         """
         async with self._connections.use() as conn:
             reap = sql.reap(conn, account=request.account, stale_after_seconds=stale_after_seconds)
@@ -69,6 +72,7 @@ class Ledger:
     async def _try_claim(self, conn: Connection, request: RunRequest) -> Lease | None:
         row = await sql.claim(
             conn,
+            run_id=request.run_id,
             sync_type=PRODUCTS,
             account=request.account,
             operation=request.operation,
@@ -78,6 +82,8 @@ class Ledger:
             worker_id=self.worker_id,
             lease_seconds=self.lease_seconds,
         )
+        if row is None:
+            row = await sql.claimed(conn, run_id=request.run_id, worker_id=self.worker_id)
         return row and Lease(row["id"], row["lease_token"], request.account, request.operation)
 
     async def _refuse(self, conn: Connection, request: RunRequest) -> None:
@@ -107,8 +113,13 @@ class Ledger:
             )
         return {row["id"] for row in rows}
 
-    async def finish(self, lease: Lease, outcome: Outcome, counters: Counters, warnings: Any = None) -> Record | None:
-        """End the run as ``outcome`` says; None when somebody else ended it before."""
+    async def finish(
+        self, lease: Lease, outcome: Outcome, counters: Counters, warnings: Any = None, *, commits: int | None = None
+    ) -> Record | None:
+        """End the run as ``outcome`` says; None when somebody else ended it before.
+
+        Raises SetBackError when the run made ``commits`` commits and the database has another number of them.
+        """
         async with self._connections.use() as conn:
             row: Record | None = await sql.finish(
                 conn,
@@ -120,7 +131,12 @@ class Ledger:
                 api_requests_made=counters.api_requests_made,
                 rate_limit_hits=counters.rate_limit_hits,
                 scan_done=outcome.scan_done,
+                commits=commits,
             )
+            if row is None and commits is not None:
+                recorded = await mirror.commits_of(conn, run_id=lease.run_id, token=lease.token)
+                if recorded is not None:
+                    raise SetBackError(lease.run_id, made=commits, recorded=recorded)
         return row
 
     async def reap(self, *, stale_after_seconds: float) -> list[Record]:
@@ -202,11 +218,20 @@ class Ledger:
         async with self._connections.use() as conn:
             return await self._fetch(sql.outcomes(conn, account=account, sync_type=PRODUCTS, limit=limit))
 
-    async def slot_covered(self, account: str, operation: Operation, slot: datetime) -> bool:
-        """Whether the slot needs no run any more."""
+    async def slot_covered(
+        self, account: str, operation: Operation, slot: datetime, *, other_than: UUID | None = None
+    ) -> bool:
+        """Whether the slot needs no run any more; the run ``other_than`` does not count."""
         async with self._connections.use() as conn:
             return bool(
-                await sql.slot_covered(conn, account=account, sync_type=PRODUCTS, operation=operation, slot=slot)
+                await sql.slot_covered(
+                    conn,
+                    account=account,
+                    sync_type=PRODUCTS,
+                    operation=operation,
+                    slot=slot,
+                    other_than=other_than,
+                )
             )
 
     async def now(self) -> datetime:

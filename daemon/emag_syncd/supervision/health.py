@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from emag_syncd.domain.errors import DatabaseError
-from emag_syncd.storage.connections import DedicatedConnection
+from emag_syncd.storage.connections import Connection, DedicatedConnection
 from emag_syncd.storage.migrations import SchemaState, schema_state
 from emag_syncd.supervision.loops import GRACE_SECONDS, Loop, Pulse
 
@@ -19,6 +19,8 @@ _SCHEMA_REASONS = {
     SchemaState.PENDING: "the schema is not up to date: run emag-syncd migrate",
     SchemaState.NEWER: "the schema is newer than this emag-syncd: upgrade it",
 }
+_READ_ONLY = "the server only lets read"
+_READ_ONLY_REMEDY = "point database.url at the primary, or end default_transaction_read_only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,18 @@ class Health:
         connection: DedicatedConnection,
         pulses: Iterable[Pulse],
         others: Iterable[Callable[[], Check]] = (),
+        *,
+        loops: Iterable[Loop] = (),
     ) -> None:
-        """Watch ``pulses``, and the database through ``connection``; ``others`` are told of, and end nothing."""
+        """Watch ``pulses``, ``loops`` that need the database, and the database itself through ``connection``.
+
+        ``others`` are told of, and end nothing.
+        """
         self.loop = Loop("health", self.probe, every=lambda: PROBE_SECONDS)
         self.shutting_down = False
         self._connection = connection
-        self._pulses = [*pulses, self.loop.pulse]
+        self._loops = list(loops)
+        self._pulses = [*pulses, *(loop.pulse for loop in self._loops), self.loop.pulse]
         self._others = list(others)
         self._probed = time.monotonic()
         self._database = "not tried yet"
@@ -71,9 +79,11 @@ class Health:
         """Return what must hold for the daemon to do its job."""
         age = time.monotonic() - self._probed
         late = f"not looked at for {age:.1f} s" if age > PROBE_SECONDS + GRACE_SECONDS else ""
+        # A full disk, say, or a locked table: two small queries don't meet what the work meets.
+        database = late or self._database or next((loop.trouble for loop in self._loops if loop.trouble), "")
         stopping = "shutting down" if self.shutting_down else ""
         return [
-            Check("database", not (late or self._database), age, late or self._database),
+            Check("database", not database, age, database),
             Check("schema", not (late or self._schema), age, late or self._schema),
             Check("shutdown", not stopping, 0.0, stopping),
         ]
@@ -96,7 +106,7 @@ class Health:
         """Look at the database. Raises nothing: what is wrong, ``ready`` says."""
         try:
             async with asyncio.timeout(LONGEST_PROBE_SECONDS), self._connection.use() as conn:
-                state = await schema_state(conn)
+                state = await _looked_at(conn)
         except DatabaseError as error:
             self._database = self._schema = str(error)
         except TimeoutError:
@@ -105,3 +115,13 @@ class Health:
             self._database = ""
             self._schema = _SCHEMA_REASONS[state]
         self._probed = time.monotonic()
+
+
+async def _looked_at(conn: Connection) -> SchemaState:
+    """Return how the schema stands.
+
+    Raises DatabaseError where nothing can be written: that ends the connection, which may stay so for good.
+    """
+    if await conn.fetchval("SELECT current_setting('transaction_read_only')::boolean"):
+        raise DatabaseError(_READ_ONLY, remedy=_READ_ONLY_REMEDY)
+    return await schema_state(conn)

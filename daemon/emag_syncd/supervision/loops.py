@@ -16,6 +16,9 @@ GRACE_SECONDS = 30.0
 LONGEST_TURN = 20.0
 """Seconds a turn may take, whatever the database does: well below the grace, so that its outage is not our death."""
 
+FIRST_RETRY = 1.0
+"""Seconds after which a turn that failed is tried again, where the next one is not due sooner; then twice as long."""
+
 
 class Pulse:
     """When something last showed that it lives. Seconds of the monotonic clock: a stepped clock changes nothing."""
@@ -58,6 +61,8 @@ class Loop:
         self._every = every
         self._within = within
         self._failures = 0
+        self.trouble = ""
+        """Why the last turns failed; empty when the last one did not. One alone says little: connections may end."""
 
     async def run(self) -> None:
         """Turn until cancelled. Raises what ``work`` raises, but for DatabaseError."""
@@ -71,15 +76,16 @@ class Loop:
             except TimeoutError:
                 self._failed(f"not done within {self._within:g} seconds")
             else:
-                self._failures = 0
+                self._failures, self.trouble = 0, ""
             self.pulse.beat()
             every = self._every()
             self.pulse.limit = every + GRACE_SECONDS
-            await asyncio.sleep(every)
+            await asyncio.sleep(min(every, FIRST_RETRY * 2 ** min(self._failures - 1, 10)) if self._failures else every)
 
     def _failed(self, error: str) -> None:
         """Say so the first time, and then less and less often."""
         self._failures += 1
+        self.trouble = error if self._failures > 1 else ""
         if self._failures & (self._failures - 1) == 0:
             log.warning("turn failed", action="turn_failed", loop=self.pulse.name, failures=self._failures, error=error)
 

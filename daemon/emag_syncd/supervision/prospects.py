@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import takewhile
+from uuid import UUID
 
 from asyncpg import Record
 
@@ -13,8 +14,8 @@ from emag_syncd.storage.scans import Scans
 REFUSED = {ErrorKind.CREDENTIALS, ErrorKind.IP_NOT_ALLOWED, ErrorKind.MARKETPLACE_REJECTED}
 """What only a person can mend. Trying again spends the marketplace's budget for nothing."""
 
-CUT_SHORT = {ErrorKind.TIMEOUT, ErrorKind.INTERRUPTED, ErrorKind.SHUTDOWN, ErrorKind.STALE}
-"""What ends a run that went well so far."""
+CUT_SHORT = {ErrorKind.TIMEOUT, ErrorKind.INTERRUPTED, ErrorKind.SHUTDOWN, ErrorKind.STALE, ErrorKind.DATABASE}
+"""What ends a run that went well so far. A database that was away is back when the end is recorded in it."""
 
 FIRST_PAUSE = 15 * 60.0
 LONGEST_PAUSE = 6 * 3600.0
@@ -36,9 +37,11 @@ class Prospects:
         """Return the time, by the clock of the database: the one that all daemons share. Raises DatabaseError."""
         return await self._ledger.now()
 
-    async def covered(self, account: str, operation: Operation, slot: datetime) -> bool:
-        """Whether the slot needs no run any more."""
-        return await self._ledger.slot_covered(account, operation, slot)
+    async def covered(
+        self, account: str, operation: Operation, slot: datetime, *, other_than: UUID | None = None
+    ) -> bool:
+        """Whether the slot needs no run any more; the run ``other_than`` does not count."""
+        return await self._ledger.slot_covered(account, operation, slot, other_than=other_than)
 
     async def paused(self, account: str) -> bool:
         """Whether the marketplace refused the account so lately that asking again is no use yet."""

@@ -198,6 +198,7 @@ class Schedule:
         account, operation = key
         await asyncio.sleep(_chance.uniform(0, self._settings.jitter_seconds))
         served: tuple[datetime | None, SchedulerOutcome | None] = (None, None)
+        request: RunRequest | None = None
         while key in self._slots:
             try:
                 slot = await self._latest(key)
@@ -206,7 +207,9 @@ class Schedule:
             else:
                 if slot is None or (slot == served[0] and served[1] not in WAITS):
                     return
-                outcome, reason = await self._try(RunRequest(account, operation, Trigger.SCHEDULE, scheduled_for=slot))
+                if request is None or request.scheduled_for != slot:
+                    request = RunRequest(account, operation, Trigger.SCHEDULE, scheduled_for=slot)
+                outcome, reason = await self._try(request)
             if served != (slot, outcome):
                 served = slot, outcome
                 self._metrics.scheduler(outcome)
@@ -246,7 +249,9 @@ class Schedule:
         """Start the run unless it is not wanted, or not yet; return what came of it, and why."""
         account, slot = request.account, request.scheduled_for
         try:
-            if slot is not None and await self._prospects.covered(account, request.operation, slot):
+            if slot is not None and await self._prospects.covered(
+                account, request.operation, slot, other_than=request.run_id
+            ):
                 return SchedulerOutcome.TAKEN, "a run covers the slot"
             if await self._prospects.paused(account):
                 return SchedulerOutcome.PAUSED, "the marketplace refused the account lately"

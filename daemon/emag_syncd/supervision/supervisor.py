@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 from asyncpg import Record
 
-from emag_syncd.domain.errors import DatabaseError, FencedError, ShuttingDownError, SyncdError
+from emag_syncd.domain.errors import DatabaseError, FencedError, SetBackError, ShuttingDownError, SyncdError
 from emag_syncd.domain.runs import ErrorKind, Lease, Outcome, RunError, RunRequest, Status
 from emag_syncd.storage.ledger import Ledger
 from emag_syncd.supervision.accounts import Account, Accounts
@@ -222,8 +222,7 @@ class Supervisor:
             case FencedError():
                 return None
             case SyncdError() as error:
-                log.error("run failed", action="run_failed", kind=error.kind, error=str(error))
-                return Outcome.of(Status.FAILED, error.kind, str(error))
+                return _failed(error)
             case error:
                 log.error("run failed", action="run_failed", kind=ErrorKind.INTERNAL, exc_info=error)
                 return Outcome.of(
@@ -238,12 +237,16 @@ class Supervisor:
         Raises DatabaseError for what can't be recorded: without heartbeats the watchdog ends the row.
         """
         counters = handle.context.take_unrecorded()
+        # Only what says that all is there has to have all of it.
+        commits = handle.context.commits if outcome.status is Status.COMPLETED else None
         for tries, wait in enumerate(chain(FINISH_WAITS, repeat(FINISH_WAITS[-1]))):
             try:
-                row = await self._ledger.finish(handle.lease, outcome, counters)
+                row = await self._ledger.finish(handle.lease, outcome, counters, commits=commits)
                 if row is None and tries:
                     # An earlier try may have gone through although its answer was lost.
                     row = _ours(await self._ledger.ended_as(handle.lease.run_id, outcome.status), outcome)
+            except SetBackError as error:
+                outcome, commits = _failed(error), None
             except DatabaseError as error:
                 if not error.may_pass:
                     raise
@@ -258,6 +261,11 @@ class Supervisor:
         account = handle.lease.account
         if all(other is handle or other.lease.account != account for other in self._handles.values()):
             self._recorder.lost(handle.lease)
+
+
+def _failed(error: SyncdError) -> Outcome:
+    log.error("run failed", action="run_failed", kind=error.kind, error=str(error))
+    return Outcome.of(Status.FAILED, error.kind, str(error))
 
 
 def _ended_well(run: asyncio.Task[Outcome]) -> bool:

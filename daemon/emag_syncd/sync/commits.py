@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from emag_syncd.domain.batches import Batch, Progress, ScanRef
-from emag_syncd.domain.errors import FencedError
+from emag_syncd.domain.errors import FencedError, SetBackError
 from emag_syncd.domain.runs import Lease
 from emag_syncd.storage.mirror import Mirror
 from emag_syncd.sync.patience import persist
@@ -23,7 +23,11 @@ class Committer:
         self._commits = 0
 
     async def commit(self, scan: ScanRef | None, batch: Batch, progress: Progress) -> None:
-        """Write ``batch``, once. Raises FencedError when the run was ended, DatabaseError when it can't be done."""
+        """Write ``batch``, once.
+
+        Raises FencedError when the run was ended, SetBackError when the database lost an earlier commit of it,
+        DatabaseError when it can't be done.
+        """
         tries = 0
 
         async def attempt() -> None:
@@ -31,10 +35,14 @@ class Committer:
             tries += 1
             try:
                 await self._mirror.commit(self._lease, scan, batch, progress, commits=self._commits)
-            except FencedError:
+            except FencedError as error:
+                recorded = await self._mirror.commits_of(self._lease)
                 # An earlier try may have been committed although its answer was lost.
-                if tries == 1 or await self._mirror.commits_of(self._lease) != self._commits + 1:
+                if tries > 1 and recorded == self._commits + 1:
+                    return
+                if recorded is None:
                     raise
+                raise SetBackError(self._lease.run_id, made=self._commits, recorded=recorded) from error
 
         await self.persist(attempt)
         self._commits += 1

@@ -20,15 +20,17 @@ LONGEST_WAIT = 5.0
 async def persist(work: Callable[[], Awaitable[T]], *, seconds: float) -> T:
     """Return what ``work`` returns, trying again with growing waits while the database is away.
 
-    Raises DatabaseError when it is not back within ``seconds``, or at once for a failure that will not pass.
+    Raises DatabaseError when it is not back within ``seconds`` of the first failure, or at once for a failure that
+    will not pass.
     """
-    began = time.monotonic()
+    away_since: float | None = None
     wait = FIRST_WAIT
     while True:
         try:
             return await work()
         except DatabaseError as error:
-            if not error.may_pass or time.monotonic() - began + wait > seconds:
+            away_since = away_since or time.monotonic()
+            if not error.may_pass or time.monotonic() - away_since + wait > seconds:
                 raise
             log.warning("database away", action="database_retry", wait_seconds=wait, error=str(error))
         await asyncio.sleep(wait)

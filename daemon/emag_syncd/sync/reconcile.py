@@ -85,12 +85,16 @@ class Reconciler:
         if run.holes:
             return self._with_holes()
         verdict = await self._verdict()
-        unseen = await self._unseen()
+        live = await run.persist(lambda: run.mirror.live_offers(run.account))
+        allowed = self._allowed(live)
+        unseen = await self._unseen(allowed + 1)
         if self._operation is Operation.FULL:
             if not verdict.may_agree(len(unseen)):
                 return self._disagreement(verdict)
-            if len(unseen) > await self._allowed():
-                return await self._guarded(verdict)
+            if len(unseen) > allowed:
+                return self._guarded(verdict, live)
+            if (lost := verdict.listed + len(unseen) - live) > 0:
+                return self._lost(lost)
         await self._look_up(unseen, verdict)
         if not verdict.complete:
             return self._disagreement(verdict)
@@ -133,19 +137,31 @@ class Reconciler:
             f" ({run.hole_error}). The next {self._operation.mode} run reads {left}.",
         )
 
-    async def _allowed(self) -> int:
-        """Return how many removals are beyond suspicion."""
-        run, percent = self._run, self._run.settings.removal_guard_percent
-        live = await run.persist(lambda: run.mirror.live_offers(run.account))
+    def _lost(self, number: int) -> Outcome | None:
+        """Judge a scan of whose offers some are not stored any more, or are marked as removed, by another hand."""
+        log.warning("offers lost", action="offers_lost", number=number, pass_no=self._scan.pass_no)
+        if self._scan.pass_no < MOST_PASSES:
+            return None
+        return Outcome.of(
+            Status.PARTIAL,
+            ErrorKind.DATABASE,
+            f"{number} of the offers that were read are not in emag_products: somebody deletes rows, or marks them as"
+            f" removed, while they are read ({MOST_PASSES} readings). The next run reads them anew.",
+            scan_done=True,
+        )
+
+    def _allowed(self, live: int) -> int:
+        """Return how many removals, of so many ``live`` offers, are beyond suspicion."""
+        percent = self._run.settings.removal_guard_percent
         allowed = max(GUARD_FROM - 1, int(live * percent / 100))
         # An account that comes back empty is more likely a fault than a farewell, however few offers it had.
         return allowed if percent >= EVERYTHING else min(allowed, max(0, live - 1))
 
-    async def _unseen(self) -> Sequence[int]:
+    async def _unseen(self, most: int) -> Sequence[int]:
         run = self._run
         match self._operation:
             case Operation.FULL:
-                limit, only_status = await self._allowed() + 1, None
+                limit, only_status = most, None
             case Operation.INCREMENTAL if not run.context.request.include_inactive:
                 limit, only_status = MOST_READ_BY_INCREMENTAL, ACTIVE
             case _:
@@ -154,12 +170,10 @@ class Reconciler:
             lambda: run.scans.unseen(run.account, self._scan, limit=limit, only_status=only_status)
         )
 
-    async def _guarded(self, verdict: Verdict) -> Outcome | None:
+    def _guarded(self, verdict: Verdict, live: int) -> Outcome | None:
         if not verdict.complete:
             return self._disagreement(verdict)
-        run = self._run
-        live = await run.persist(lambda: run.mirror.live_offers(run.account))
-        guard = run.settings.removal_guard_percent
+        guard = self._run.settings.removal_guard_percent
         return Outcome.of(
             Status.PARTIAL,
             ErrorKind.REMOVAL_GUARD,

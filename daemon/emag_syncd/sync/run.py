@@ -62,6 +62,7 @@ class RunContext:
         self.began = time.monotonic()
         self.counters = Counters()
         self.unrecorded = Counters()
+        self.commits = 0
         self.progress: Progress | None = None
         self.stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._listener = listener
@@ -276,6 +277,7 @@ class Run:
         context.counters.add(batch.counters)
         context.progress = self._progress()
         await self._committer.commit(scan, batch, context.progress)
+        context.commits += 1
         context.committed(batch.counters, context.progress)
 
     def _progress(self) -> Progress:

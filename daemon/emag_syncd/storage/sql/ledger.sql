@@ -2,15 +2,20 @@
 
 -- name: claim^
 INSERT INTO emag_sync_logs (
-    sync_type, account_type, operation, status, started_at, triggered_by, sync_params, scheduled_for,
+    id, sync_type, account_type, operation, status, started_at, triggered_by, sync_params, scheduled_for,
     worker_id, heartbeat_at, lease_expires_at, lease_token
 )
 VALUES (
-    :sync_type, :account, :operation, 'running', clock_timestamp(), :triggered_by, :sync_params, :scheduled_for,
+    :run_id, :sync_type, :account, :operation, 'running', clock_timestamp(), :triggered_by, :sync_params, :scheduled_for,
     :worker_id, clock_timestamp(), clock_timestamp() + make_interval(secs => :lease_seconds), gen_random_uuid()
 )
 ON CONFLICT DO NOTHING
 RETURNING id, lease_token, started_at;
+
+-- name: claimed^
+-- A claim whose answer was lost.
+SELECT id, lease_token FROM emag_sync_logs
+WHERE id = :run_id AND worker_id = :worker_id AND status = 'running';
 
 -- name: slot_taken$
 SELECT EXISTS (
@@ -55,13 +60,14 @@ WITH ended AS (
         api_requests_made = api_requests_made + :api_requests_made,
         rate_limit_hits = rate_limit_hits + :rate_limit_hits
     WHERE id = :run_id AND lease_token = :token AND status = 'running'
+        AND (:commits::bigint IS NULL OR commits = :commits)
     RETURNING *
 ), dropped AS (
     DELETE FROM emag_sync_scans AS s USING ended
     WHERE :scan_done AND s.id = ended.scan_id
-    RETURNING s.id
 ), pages AS (
-    DELETE FROM emag_sync_scan_pages AS p USING dropped WHERE p.scan_id = dropped.id
+    DELETE FROM emag_sync_scan_pages AS p USING ended
+    WHERE :scan_done AND p.scan_id = ended.scan_id
 )
 SELECT * FROM ended;
 
@@ -160,7 +166,7 @@ LIMIT :limit;
 -- What began in the future began before the clock was set back, and says nothing of this slot.
 SELECT EXISTS (
     SELECT FROM emag_sync_logs
-    WHERE account_type = :account AND sync_type = :sync_type
+    WHERE account_type = :account AND sync_type = :sync_type AND id IS DISTINCT FROM :other_than::uuid
         AND started_at <= clock_timestamp() + interval '1 minute'
         AND (
             (operation = :operation AND scheduled_for >= :slot)

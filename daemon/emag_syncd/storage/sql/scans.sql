@@ -36,7 +36,7 @@ UPDATE emag_sync_scans SET pass = :pass_no WHERE id = :scan_id;
 SELECT lower(span) AS start_at, upper(span) AS end_at
 FROM (
     SELECT unnest(range_agg(int8range(start_at, end_at))) AS span
-    FROM emag_sync_scan_pages WHERE scan_id = :scan_id AND pass = :pass_no
+    FROM emag_sync_scan_pages WHERE scan_id = :scan_id AND pass = :pass_no AND start_at < end_at
 ) AS spans
 WHERE NOT isempty(span)
 ORDER BY 1;
