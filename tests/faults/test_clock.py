@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from emag_syncd.sandbox import Sandbox
-from tests.support.hosts import Clock, completed, configured, in_mid_run, slowed
+from tests.support.hosts import LONGEST, Clock, completed, configured, in_mid_run, slowed
 from tests.support.offers import Connection
 from tests.support.processes import daemon_process
 from tests.support.recovery import Recovery
+
+pytestmark = pytest.mark.timeout(LONGEST)
 
 OFTEN = {"main": {"full": "off", "incremental": "1s"}}
 HOUR = 3600

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from emag_syncd.sandbox import Sandbox
-from tests.support.hosts import DAILY, completed, configured, in_mid_run, planted, slowed
+from tests.support.hosts import DAILY, LONGEST, completed, configured, in_mid_run, planted, slowed
 from tests.support.offers import Connection
 from tests.support.processes import Manager, daemon_process
 from tests.support.recovery import Recovery
 from tests.support.waiting import until
+
+pytestmark = pytest.mark.timeout(LONGEST)
 
 WATCHDOG = {"WATCHDOG_USEC": "1000000"}
 BUSY = """

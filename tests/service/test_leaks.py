@@ -5,6 +5,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from emag_syncd.service.background import Background
 from emag_syncd.service.core import Core
 from emag_syncd.service.gauges import Gauges
@@ -15,9 +17,10 @@ from emag_syncd.supervision.prospects import Prospects
 from emag_syncd.supervision.schedule import Schedule
 from tests.support.engines import core_on, until_stopped
 from tests.support.offers import Connection
+from tests.support.scale import scaled
 from tests.support.waiting import until
 
-STARTS = 50
+STARTS = scaled(50)
 OWN = {"main": {"schedule": {"full": "1s", "incremental": "1s"}}}
 GONE = "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'emag-syncd'"
 
@@ -50,7 +53,8 @@ def held() -> dict[str, Any]:
     }
 
 
-async def test_fifty_starts_and_stops(database_url: str, sql: Connection) -> None:
+@pytest.mark.timeout(60 * scaled(1))
+async def test_starts_and_stops(database_url: str, sql: Connection) -> None:
     """No task, no descriptor, no connection to PostgreSQL and no thread is left."""
     before: dict[str, Any] = {}
     for _ in range(STARTS):

@@ -6,13 +6,20 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import aiohttp
 import pytest
 
 from emag_syncd.sandbox import Sandbox
 from tests.support.daemon import UNPACED, account_of
 from tests.support.offers import Connection
-from tests.support.processes import ROOT, write_toml
+from tests.support.processes import ROOT, DaemonProcess, write_toml
 from tests.support.waiting import until
+
+PATIENCE = 90
+"""Seconds for what takes two when the machine has nothing else to do."""
+
+LONGEST = 240
+"""Seconds for a whole test."""
 
 OFF = {"full": "off", "incremental": "off"}
 DAILY = {"full": "1d", "incremental": "off"}
@@ -91,7 +98,7 @@ class Clock:
 async def in_mid_run(sql: Connection, pages: int = 2, account: str = "main") -> UUID:
     """Return the id of a run once it has read so many pages."""
     running = "SELECT id FROM emag_sync_logs WHERE status = 'running' AND pages_processed >= $1 AND account_type = $2"
-    found: UUID = await until(lambda: sql.fetchval(running, pages, account), within=40)
+    found: UUID = await until(lambda: sql.fetchval(running, pages, account), within=PATIENCE)
     return found
 
 
@@ -101,7 +108,15 @@ async def ended_as(sql: Connection, run_id: UUID) -> tuple[str, str | None]:
     return tuple(end or ())
 
 
+async def synced(daemon: DaemonProcess) -> str:
+    """Let the daemon make a full sync of its main account and return how it ended."""
+    address = (await daemon.logged("ready"))["address"]
+    order = {"account_type": "main", "mode": "full"}
+    async with aiohttp.request("POST", f"{address}/api/v1/emag/products/sync", json=order) as response:
+        return str((await response.json())["status"])
+
+
 async def completed(sql: Connection, times: int = 1, account: str = "main") -> None:
     """Wait until so many runs of the account read everything."""
     count = "SELECT count(*) >= $1 FROM emag_sync_logs WHERE status = 'completed' AND account_type = $2"
-    await until(lambda: sql.fetchval(count, times, account), within=40)
+    await until(lambda: sql.fetchval(count, times, account), within=PATIENCE)

@@ -52,8 +52,13 @@ class DaemonProcess:
             assert self.code is None, self._log.read_text()
             return self.lines(action)[times - 1 :]
 
-        line: dict[str, Any] = (await until(look, within=30))[0]
+        line: dict[str, Any] = (await until(look, within=60))[0]
         return line
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
 
     @property
     def text(self) -> str:
@@ -62,7 +67,7 @@ class DaemonProcess:
 
     async def wrote(self, words: str) -> None:
         """Wait until it wrote this."""
-        await until(lambda: words in self.text, within=30)
+        await until(lambda: words in self.text, within=60)
 
     async def get(self, path: str) -> int:
         """Return the status of one of its pages."""
@@ -79,7 +84,7 @@ class DaemonProcess:
         """Send a signal."""
         self._process.send_signal(number)
 
-    async def ended(self, *, within: float = 30.0) -> int:
+    async def ended(self, *, within: float = 60.0) -> int:
         """Return the exit code once it ended."""
         async with asyncio.timeout(within):
             return await self._process.wait()

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from emag_syncd.cli.endings import delivered, reported
+from emag_syncd.cli.endings import ExitCode, delivered, reported
 
 GRACE_SECONDS = 1.0
 """How long what is left when a command is done may take to end. asyncio's own runner waits without limit."""
@@ -29,12 +29,21 @@ def run_loop(work: Coroutine[Any, Any, int]) -> int:
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         loop.set_default_executor(workers)
-        code = reported(lambda: runner.run(work))
+        code = reported(lambda: _run(runner, work))
         left = [*loop.run_until_complete(_end_tasks()), *_end_threads(workers)]
         if left:
             log.critical("leaving although something still runs", action="leftovers", left=left)
             _leave(code)
     return code
+
+
+def _run(runner: asyncio.Runner, work: Coroutine[Any, Any, int]) -> int:
+    try:
+        return runner.run(work)
+    except SystemExit as error:
+        # Only a fault raises that in here. Whatever code it has, it must not look like a good end.
+        log.critical("something ended the event loop", action="loop_ended", exc_info=error)
+        return ExitCode.FAILED
 
 
 async def _end_tasks() -> list[str]:

@@ -94,7 +94,9 @@ class Supervisor:
         if self._stopping:
             raise ShuttingDownError
         # Whoever asked may go away, but a run that is recorded as begun has begun.
-        return await asyncio.shield(self._keep(self._begin(request, account)))
+        begun = self._keep(self._begin(request, account))
+        begun.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be left to ask for it
+        return await asyncio.shield(begun)
 
     def handles(self) -> list[Handle]:
         """Return the runs of this process, the oldest first."""
