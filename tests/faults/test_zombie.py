@@ -1,0 +1,105 @@
+"""A daemon stands still past its lease while another one lives, and wakes up again."""
+
+import random
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import pytest
+
+from emag_syncd.sandbox import Sandbox
+from tests.support.hosts import DAILY, LONGEST, completed, configured, ended_as, in_mid_run, slowed, synced
+from tests.support.offers import Connection
+from tests.support.processes import daemon_process
+from tests.support.recovery import Recovery
+from tests.support.scale import scaled
+
+pytestmark = pytest.mark.timeout(LONGEST * scaled(1))
+
+OFFERS = 300
+LEASE = 5
+# Ended within the watchdog's interval of half a second after the lease; the rest is a busy machine
+LATEST_REAPING = 5
+SPY = """
+CREATE TABLE writings (id bigint GENERATED ALWAYS AS IDENTITY, writer text, written text, what jsonb);
+CREATE FUNCTION spy() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO writings (writer, written, what) VALUES (session_user, TG_TABLE_NAME, to_jsonb(coalesce(NEW, OLD)));
+    RETURN NULL;
+END $$;
+"""
+WATCHED = [
+    *("emag_sync_logs", "emag_sync_progress", "emag_sync_rejects", "emag_sync_scans", "emag_sync_scan_pages"),
+    *("emag_products", "emag_product_changes"),
+]
+SPY_ON = "CREATE TRIGGER spy AFTER INSERT OR UPDATE OR DELETE ON {} FOR EACH ROW EXECUTE FUNCTION spy()"
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """Run a marketplace that takes its time for each page."""
+    async with Sandbox.of("main", offers=OFFERS) as sandbox:
+        slowed(sandbox, 0.2)
+        yield sandbox
+
+
+@pytest.fixture
+async def zombie(sql: Connection, database_url: str) -> AsyncIterator[str]:
+    """Give the DSN of a user of its own, all of whose writings are written down."""
+    await sql.execute(SPY)
+    for table in WATCHED:
+        await sql.execute(SPY_ON.format(table))
+    name = f"zombie_{uuid4().hex[:12]}"
+    await sql.execute(f"CREATE ROLE {name} LOGIN SUPERUSER PASSWORD '{name}'")
+    parts = urlsplit(database_url)
+    yield urlunsplit(parts._replace(netloc=f"{name}:{name}@{parts.netloc.rpartition('@')[2]}"))
+    await sql.execute(f"DROP ROLE {name}")
+
+
+@pytest.mark.parametrize("turn", range(scaled(1)))
+async def test_a_daemon_that_stands_still(
+    sandbox: Sandbox,
+    database_url: str,
+    zombie: str,
+    sql: Connection,
+    tmp_path: Path,
+    recovery: Recovery,
+    turn: int,
+) -> None:
+    """Its run is reaped in time; awake again it writes not one row, says so, and then serves as before."""
+    role = urlsplit(zombie).username
+    (tmp_path / "hung").mkdir()
+    hung_config = configured(tmp_path / "hung", sandbox, zombie, {"main": DAILY})
+    async with (
+        daemon_process(hung_config) as hung,
+        daemon_process(configured(tmp_path, sandbox, database_url, {"main": DAILY})) as alive,
+    ):
+        await alive.logged("ready")
+        run_id = await in_mid_run(sql, random.randint(1, 5))
+        hung.send(signal.SIGSTOP)
+        with recovery.timed("a daemon that stands still, until its run is ended", 2):
+            reaped = await alive.logged("run_reaped")
+        assert await ended_as(sql, run_id) == ("failed", "stale")
+        assert reaped["run_id"] == str(run_id)
+        late = "SELECT extract(epoch FROM completed_at - heartbeat_at)::float8 FROM emag_sync_logs WHERE id = $1"
+        assert LEASE <= await sql.fetchval(late, run_id) < LEASE + LATEST_REAPING
+        next_run = await in_mid_run(sql, 1)
+        asleep = await sql.fetchval("SELECT max(id) FROM writings")
+        hung.send(signal.SIGCONT)
+        with recovery.timed("a daemon that stood still, until it knows that its run was ended", 3):
+            assert (await hung.logged("run_lost"))["run_id"] == str(run_id)
+        await completed(sql)
+        assert await ended_as(sql, next_run) == ("completed", None)
+        written = "SELECT writer, written, what FROM writings WHERE id > $1 AND writer {} $2"
+        assert await sql.fetch(written.format("="), asleep, role) == []
+        assert await sql.fetch(written.format("<>"), asleep, role)
+        assert await sql.fetchval("SELECT count(*) FROM emag_product_changes") == OFFERS
+        alive.send(signal.SIGTERM)
+        assert await alive.ended() == 0
+        slowed(sandbox, 0)
+        assert await synced(hung) == "completed"
+        assert await sql.fetch(written.format("="), asleep, role)
+        hung.send(signal.SIGTERM)
+        assert await hung.ended() == 0
