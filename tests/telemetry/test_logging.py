@@ -4,17 +4,19 @@ import asyncio
 import io
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
 from emag_syncd.config import MASK, Log
-from emag_syncd.telemetry.logging import QUIET, configure_logging
+from emag_syncd.telemetry.logging import QUIET, configure_logging, is_journal
 
 SECRET = "hunter2hunter2"
 
@@ -157,6 +159,42 @@ def test_the_form_follows_the_terminal_unless_it_is_chosen(
     configure_logging(Log(format="json"), stream=stream)
     structlog.stdlib.get_logger("emag_syncd").info("hello")
     assert lines(stream)[0]["event"] == "hello"
+
+
+@pytest.mark.parametrize("chosen", ["json", "console"])
+def test_the_journal_hears_how_grave_a_line_is(
+    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, tmp_path: Path, chosen: str
+) -> None:
+    """Where systemd says that the stream is the journal, each line begins with its priority, tracebacks' lines too."""
+    with (tmp_path / "journal").open("w+") as journal:
+        found = os.fstat(journal.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+        configure_logging(Log.model_validate({"format": chosen, "level": "debug"}), stream=journal)
+        leave_ours_alone()
+        logger = structlog.stdlib.get_logger("emag_syncd")
+        for level in ("debug", "info", "warning", "error", "critical"):
+            getattr(logger, level)(f"of {level}")
+        try:
+            fail_with_a_cause()
+        except RuntimeError:
+            logger.exception("failed")
+        journal.seek(0)
+        written = journal.read().splitlines()
+    assert [line[:3] for line in written[:5]] == ["<7>", "<6>", "<4>", "<3>", "<2>"]
+    assert {line[:3] for line in written[5:]} == {"<3>"}
+    assert len(written) == 6 if chosen == "json" else len(written) > 10
+    assert stream.getvalue() == ""
+
+
+def test_what_is_not_the_journal_any_more(stream: io.StringIO, tmp_path: Path) -> None:
+    """A stream that was led elsewhere or has no descriptor is not the journal, whatever the environment says."""
+    with (tmp_path / "file").open("w") as file:
+        found = os.fstat(file.fileno())
+        assert is_journal(file, {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"})
+        assert not is_journal(file, {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino + 1}"})
+        assert not is_journal(file, {})
+    assert not is_journal(file, {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"})
+    assert not is_journal(stream, {"JOURNAL_STREAM": "0:0"})
 
 
 async def test_a_task_that_nobody_awaits_is_in_the_log(stream: io.StringIO) -> None:

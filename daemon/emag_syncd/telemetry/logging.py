@@ -2,11 +2,13 @@
 
 Lines of JSON have ``timestamp`` (UTC), ``level``, ``logger`` and ``event``. By convention ``action``
 names in one word what happened (``run_started``), and stays the same where the sentence in ``event`` changes.
+Where the stream is the journal of systemd each line begins with its priority, as sd-daemon(3) has it.
 """
 
 import logging
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, TextIO
 
@@ -18,6 +20,9 @@ from emag_syncd.telemetry.redaction import Redactor
 
 QUIET = ("aiohttp.access", "alembic", "apscheduler", "asyncio")
 """Libraries that tell of their daily work: heard from warnings on, except where everything is wanted."""
+
+PRIORITIES = {"CRITICAL": 2, "ERROR": 3, "WARNING": 4, "INFO": 6, "DEBUG": 7}
+"""The journal's numbers for the levels, which are syslog's."""
 
 
 def configure_logging(log: Log, secrets: Iterable[str] = (), stream: TextIO | None = None) -> None:
@@ -43,7 +48,7 @@ def configure_logging(log: Log, secrets: Iterable[str] = (), stream: TextIO | No
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    handler = _Handler(stream)
+    handler = _Handler(stream, to_journal=is_journal(stream))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
@@ -56,6 +61,16 @@ def configure_logging(log: Log, secrets: Iterable[str] = (), stream: TextIO | No
         )
     )
     _install(handler, log.level.upper())
+
+
+def is_journal(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the journal reads ``stream``: ``JOURNAL_STREAM`` names its device and inode, see systemd.exec(5)."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (AttributeError, OSError, ValueError):
+        # What has no descriptor is not connected to anything.
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
 def _install(handler: logging.Handler, level: str) -> None:
@@ -77,6 +92,18 @@ def _renderer(stream: TextIO) -> Processor:
 
 class _Handler(logging.StreamHandler[TextIO]):
     """Writes lines. One that can't be made is reported without what was in it, which may be secret."""
+
+    def __init__(self, stream: TextIO, *, to_journal: bool) -> None:
+        super().__init__(stream)
+        self._to_journal = to_journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if not self._to_journal:
+            return text
+        # To the journal each line of a traceback is an entry of its own.
+        priority = PRIORITIES.get(record.levelname, PRIORITIES["INFO"])
+        return "\n".join(f"<{priority}>{line}" for line in text.split("\n"))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
         kind: Any = sys.exc_info()[0]
