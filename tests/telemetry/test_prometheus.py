@@ -153,7 +153,7 @@ async def exemplars_are_kept(watching: Prometheus, run_id: str) -> None:
 
 
 async def rules_work(watching: Prometheus) -> None:
-    """Each rule was worked out without an error, all of the alerts are among them, and none of them has anything."""
+    """Each rule was worked out without an error, all of the alerts are among them, and none of them fires."""
 
     async def worked_out() -> list[dict[str, Any]]:
         groups = (await watching.ask("rules"))["groups"]
@@ -163,7 +163,8 @@ async def rules_work(watching: Prometheus) -> None:
     rules = await until(worked_out, within=60)
     assert {(rule["health"], rule.get("lastError", "")) for rule in rules} == {("ok", "")}
     assert {rule["name"] for rule in rules if rule["type"] == "alerting"} == set(alerts())
-    assert not (await watching.ask("alerts"))["alerts"]
+    # Until its first scrape it took the daemon for absent, but not for long enough to say so.
+    assert not [one for one in (await watching.ask("alerts"))["alerts"] if one["state"] == "firing"]
     assert (await watching.query("account:emag_sync_stale:bool"))[0]["value"][1] == "0"
 
 
