@@ -1,4 +1,4 @@
-"""docs/logs.md says what the code writes to the log, and nothing else."""
+"""docs/logs.md says what the code writes to the log."""
 
 import ast
 import re
@@ -23,6 +23,7 @@ COUNTERS = "the counters"
 SPREAD = {
     "asdict(counters)": {COUNTERS},
     "{name: row[name] for name in Counters.__slots__}": {COUNTERS},
+    "about": {"receiver", "type", "message", "attempts", "error"},
     "{name: row[name] for name in ('operation', 'status', 'triggered_by')}": {"operation", "status", "triggered_by"},
 }
 """The fields of what is passed as ``**…``; what is not here is to be written out, here and on the page."""
@@ -95,7 +96,7 @@ def test_the_page_has_every_action() -> None:
     """Each action of the code is on the page with its levels and fields; add a row where this fails."""
     written, page = said(), listed()
     assert len(written) > 30
-    assert sorted(page) == sorted(written)
+    assert sorted(written.keys() - page.keys()) == []
     assert {action: page[action] for action in written} == written
 
 
