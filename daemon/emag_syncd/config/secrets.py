@@ -11,7 +11,8 @@ MASK = "********"
 
 _USER_INFO = re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]*://[^\s/?#:@]*:)[^\s/?#]*(?=@)", re.IGNORECASE)
 _PARAMETER = re.compile(
-    r"(?P<before>\b[a-z_]*(?:password|passwd|secret|token|api_?key)=)(?:'[^']*'|[^\s&'\";,]+)",
+    r"(?P<before>\b[a-z_]*(?:password|passwd|passphrase|secret|token|api_?key)(?:=|\s+=\s*))"
+    r"(?:'[^']*'|\"(?:[^\"\\]|\\.)*\"|[^\s&'\";,]+)",
     re.IGNORECASE,
 )
 
