@@ -133,7 +133,7 @@ async def test_clean_up_ends_only_what_is_older(ledger: AnyLedger, side: Side) -
     """The endpoint's minutes are those since the start, whether the process lives or not."""
     young = await claimed(ledger)
     old = await side.insert("fbe")
-    await side.grow_old(old, 16 * 60)
+    await side.grow_old(old, 15 * 60 + 10)
     (row,) = await ledger.clean_up(15)
     (error,) = msgspec.json.decode(row["errors"])
     assert (row["id"], row["status"], error["kind"]) == (old, "failed", "stale")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, TypeAlias, cast
 
+import msgspec
 import pytest
 import structlog
 
@@ -66,6 +67,7 @@ async def test_a_cancelled_run_writes_nothing_more(database: Database, sql: Conn
         row = await core.ledger.get(handle.lease.run_id)
         assert row is not None
         assert row["status"] == "cancelled"
+        assert msgspec.json.decode(row["errors"])[0]["error"] == "Cancelled on request"
         assert await handle.finished is None
         assert refused.is_set()
         assert await rows(sql) == before

@@ -47,6 +47,7 @@ async def test_only_what_the_dead_left_is_ended(database: Database, database_url
             assert [line["action"] for line in logged] == ["run_reaped", "run_ended"] * 3
             errors = await sql.fetchval("SELECT errors FROM emag_sync_logs WHERE account_type = 'main'")
             assert '"interrupted"' in errors
+            assert '"Interrupted: its process on this host is gone; a full scan is taken up again"' in errors
             alive.send_signal(signal.SIGSTOP)
             assert await core.watchdog.recover() == []
             alive.kill()

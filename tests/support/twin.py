@@ -210,7 +210,10 @@ class LedgerTwin:
                 and b'"max_pages"' not in row["sync_params"]
             )
             for row in self._tables.runs.values()
-            if row["account_type"] == account and row["sync_type"] == PRODUCTS and row["id"] != other_than
+            if row["account_type"] == account
+            and row["sync_type"] == PRODUCTS
+            and row["id"] != other_than
+            and row["started_at"] <= self._tables.now() + timedelta(minutes=1)
         )
 
     def _life(self) -> Row:
