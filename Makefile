@@ -42,6 +42,10 @@ check: install ## linters, types, layers
 bench: install ## the benchmark, against bare loops in the same run
 	$(BIN)/python -m tests.bench $(ARGS)
 
+# Hours, or a sample: make mutate ARGS="sql --sample 20", or ARGS="python --names '*Watchdog*'"
+mutate: install ## change the ledger and its guardians, one thing at a time: some test must notice
+	$(BIN)/python -m tests.mutation $(ARGS)
+
 CONSOLE := daemon/emag_syncd/web/console
 TEMPLATE := $(VENV)/console.pot
 

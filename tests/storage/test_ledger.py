@@ -50,6 +50,18 @@ async def test_only_one_of_twenty_claims_wins(ledger: AnyLedger) -> None:
     assert [row["id"] for row in await ledger.running()] == [won.run_id]
 
 
+async def test_a_refusal_names_the_run_in_the_way(ledger: AnyLedger, side: Side) -> None:
+    """Ended runs of the account, older and younger ones, are not taken for it, nor are those of others."""
+    await claimed(ledger, "fbe")
+    await side.insert(status="completed")
+    running = await claimed(ledger)
+    await side.insert(status="failed")
+    await side.insert(sync_type="orders")
+    with pytest.raises(BusyError) as caught:
+        await claimed(ledger)
+    assert caught.value.run_id == running.run_id
+
+
 async def test_accounts_do_not_block_each_other(ledger: AnyLedger) -> None:
     """Another account's run, or one of another sync type, is in nobody's way."""
     assert len({(await claimed(ledger, account)).run_id for account in ("main", "fbe", "bg")}) == 3
@@ -76,6 +88,8 @@ async def test_claims_go_on_while_runs_come_and_go(ledger: AnyLedger) -> None:
 async def test_a_slot_runs_once(ledger: AnyLedger) -> None:
     """The slot counts as taken while its run goes on and when it ended; other operations have their own."""
     lease = await claimed(ledger, scheduled_for=SLOT)
+    with pytest.raises(BusyError):
+        await claimed(ledger, operation=Operation.INCREMENTAL, scheduled_for=SLOT)
     for _ in range(2):
         with pytest.raises(SlotTakenError, match="main"):
             await claimed(ledger, scheduled_for=SLOT)

@@ -1,0 +1,1 @@
+"""Mutation testing of what the promises rest on: ``make mutate``."""
