@@ -67,7 +67,7 @@ async def settled(daemon: DaemonProcess, sql: Connection) -> None:
     """Wait until a run has completed that began after now."""
     began = await sql.fetchval("SELECT clock_timestamp()")
     done = "SELECT count(*) FROM emag_sync_logs WHERE status = 'completed' AND started_at > $1"
-    await until(lambda: sql.fetchval(done, began), within=60)
+    await until(lambda: sql.fetchval(done, began), within=90)
     daemon.send(signal.SIGTERM)
     assert await daemon.ended() == 0
 

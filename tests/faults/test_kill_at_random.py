@@ -22,7 +22,7 @@ from tests.sync.reference import truth
 
 pytestmark = pytest.mark.timeout(120 + scaled(180))
 
-KILLS = 10
+KILLS = 6
 PAGES = 40
 IN_FLIGHT = 3
 DAILY = {"full": "1d", "incremental": "off"}

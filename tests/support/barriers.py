@@ -74,7 +74,7 @@ class Barriers:
 
     async def reached(self) -> int:
         """Return the server process that waits at the barrier, once one does."""
-        pid: int = await until(lambda: self._sql.fetchval(WAITING), within=60)
+        pid: int = await until(lambda: self._sql.fetchval(WAITING), within=90)
         return pid
 
     async def undo(self) -> None:
