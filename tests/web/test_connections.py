@@ -96,3 +96,12 @@ async def test_one_account_must_be_named(site: Site, body: dict[str, object]) ->
     answer = await site.post(f"{API}/test-connection", body)
     assert (answer.status, answer.headers["Content-Type"]) == (422, PROBLEM)
     assert "account" in answer.json["detail"]
+
+
+async def test_without_the_database_nothing_is_asked(site: Site, sandbox: Sandbox) -> None:
+    """Whoever can't say what the account's budget allows asks for nothing, and says that it is the database."""
+    await site.core.database.close()
+    answer = await tried(site)
+    assert answer.status == 503
+    assert answer.json["kind"] == "database"
+    assert sandbox.accounts["main"].stats.requests == 0
