@@ -116,6 +116,52 @@ async def test_envelopes_without_a_false_is_error(main: Caller) -> None:
     assert len(missing.json["results"]) == len(null.json["results"]) == 10
 
 
+@pytest.mark.parametrize("kind", [Kind.BOM, Kind.WRONG_CHARSET, Kind.DUPLICATE_KEYS, Kind.DEEP, Kind.HUGE_NUMBER])
+async def test_right_answers_in_odd_forms(main: Caller, kind: Kind) -> None:
+    """The rows are the right ones, and what is odd about the answer is there."""
+    odd, right = await failing(main, Fault(kind)), await main.post(READ, currentPage=2, itemsPerPage=10)
+    assert odd.status == 200
+    assert odd.body.endswith(right.body[right.body.index(b'"results"') :])
+    assert odd.body != right.body or "utf-16" in odd.headers["Content-Type"]
+
+
+async def test_a_connection_that_was_to_be_kept(main: Caller) -> None:
+    """The answer is whole and right, and says nothing of the connection's end."""
+    reply = await failing(main, Fault(Kind.CLOSE_AFTER))
+    assert len(reply.ids) == 10
+    assert reply.headers.get("Connection") != "close"
+
+
+@pytest.mark.parametrize("kind", [Kind.BAD_PACKING, Kind.HEADER_FLOOD, Kind.NOT_HTTP])
+async def test_answers_that_are_none(main: Caller, kind: Kind) -> None:
+    """A client of HTTP makes nothing of them, and the next request is well."""
+    with pytest.raises(aiohttp.ClientError):
+        await failing(main, Fault(kind))
+    assert (await main.post(READ)).status == 200
+
+
+async def test_a_bomb_is_small_on_the_wire(main: Caller) -> None:
+    """A body without end that says it is packed; its client stops it."""
+    main.account.faults.add(Fault(Kind.BOMB))
+    user = aiohttp.encode_basic_auth(main.account.username, main.account.password)
+    url = f"{main.base_url}/{READ}"
+    async with main.session.post(url, json={}, headers={"Authorization": user}) as response:
+        assert response.headers["Content-Encoding"] == "gzip"
+        size = 0
+        while size < 2**23:
+            size += len(await response.content.readany())
+
+
+async def test_headers_of_a_fault(main: Caller) -> None:
+    """A failure may carry any header, such as a wish to wait."""
+    reply = await failing(main, Fault(Kind.STATUS, value=503, headers={"Retry-After": "7"}))
+    assert (reply.status, reply.headers["Retry-After"]) == (503, "7")
+    assert (await failing(main, Fault(Kind.NO_RESULTS))).json == {"isError": False, "messages": []}
+    assert (await failing(main, Fault(Kind.TEXT_IS_ERROR))).json["isError"] == "false"
+    assert (await failing(main, Fault(Kind.ERROR_KEYS))).json["errors"] == {"id": ["Something went wrong"]}
+    assert (await failing(main, Fault(Kind.REDIRECT, value=308))).status == 308
+
+
 async def test_refusals_in_texts_and_objects(main: Caller) -> None:
     """Messages come as strings or as objects with `message` or `text`."""
     texts = (await failing(main, Fault(Kind.ERROR_TEXTS))).json

@@ -1,6 +1,7 @@
 """The gateway's limits, on a clock that the tests turn."""
 
 import asyncio
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 import pytest
@@ -114,6 +115,10 @@ def test_retry_after_reaches_into_the_next_window() -> None:
     clock.now = 6031.5
     limiter.admit()
     assert limiter.admit().headers["Retry-After"] == "29"
+    limiter.retry_after = "date"
+    headers = limiter.admit().headers
+    until, now = (parsedate_to_datetime(headers[name]).timestamp() for name in ("Retry-After", "Date"))
+    assert until - now == 29
 
 
 async def test_refusal_as_the_gateway_words_it(session: aiohttp.ClientSession) -> None:

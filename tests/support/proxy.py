@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from ssl import SSLContext
 from typing import Any, Self, TypeAlias
 
 Streams: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -15,8 +16,10 @@ class Proxy:
     What is held back while silent arrives after ``resume``, as TCP sends again what was lost.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, tls: SSLContext | None = None) -> None:
+        """Speak TLS to those who connect, where there is ``tls``."""
         self._target = target
+        self._tls = tls
         self._open = _opened()
         self._left: int | None = None
         self._on_limit: Callable[[], None] = self.cut
@@ -41,7 +44,7 @@ class Proxy:
         return not self._open.is_set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -1,7 +1,7 @@
 """What goes wrong, when, and how often."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -22,11 +22,24 @@ class Kind(StrEnum):
     NO_IS_ERROR = "no_is_error"  # good results in an envelope without isError
     NULL_IS_ERROR = "null_is_error"  # isError is null: not exactly false
     ERROR_TEXTS = "error_texts"  # isError true, messages are strings
+    TEXT_IS_ERROR = "text_is_error"  # isError is the text "false"
+    NO_RESULTS = "no_results"  # isError is false, and that is all
     ERROR_OBJECTS = "error_objects"  # isError true, messages are objects
+    ERROR_KEYS = "error_keys"  # isError true, the reasons under `errors`
+    BAD_PACKING = "bad_packing"  # said to be gzip, and is not
+    BOMB = "bomb"  # a body without end, packed into little
+    HEADER_FLOOD = "header_flood"  # headers without end
+    NOT_HTTP = "not_http"  # another protocol's greeting
+    CLOSE_AFTER = "close_after"  # the right answer, then the connection is gone though it was to be kept
+    BOM = "bom"  # a byte order mark before the right answer
+    WRONG_CHARSET = "wrong_charset"  # the right answer, under a charset that it is not in
+    DUPLICATE_KEYS = "duplicate_keys"  # isError stands twice, the last time right
+    DEEP = "deep"  # an extra key, nested 100 000 levels deep
+    HUGE_NUMBER = "huge_number"  # an extra key with a number beyond all measure
     BAD_IP = "bad_ip"  # "Invalid vendor ip", with the status given
     DRIP = "drip"  # the right answer, a byte at a time
     ENDLESS = "endless"  # a body without end
-    REDIRECT = "redirect"  # 302 to another host name
+    REDIRECT = "redirect"  # to another host name, with the status given (302)
     REPEAT_PAGE = "repeat_page"  # the page before the one asked for
     IGNORE_FILTERS = "ignore_filters"
     IGNORE_SIZE = "ignore_size"  # more rows than asked for
@@ -63,7 +76,7 @@ class Fault:
     It hits requests for `resource` (as `product_offer/read`; None: any) and `page` (None: any) that ask for
     more than `above_size` rows, lets the first `skip` of them pass, and then strikes `times` times (None:
     always) with `probability`. `value` is the status, the number of rows, or the error of a count; `seconds`
-    the pause of a drip.
+    the pause of a drip; `headers` come with the answer.
     """
 
     kind: Kind
@@ -75,6 +88,7 @@ class Fault:
     probability: float = 1.0
     value: int | None = None
     seconds: float = 0.01
+    headers: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.kind = Kind(self.kind)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Final, NamedTuple
 
 _SECOND: Final = 1.0
@@ -42,7 +43,8 @@ class Limiter:
     """The limits of one account. Every knob can be turned while it works; None switches a window off.
 
     `foreign` is what the seller's other software spends at the start of each second, `retry_after` makes 429
-    carry that header, `suffix` ends the names of the `X-RateLimit-*` headers (None for none of them).
+    carry that header, in seconds (True) or as a date ("date") beside the gateway's own date, `suffix` ends the
+    names of the `X-RateLimit-*` headers (None for none of them).
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class Limiter:
         self.per_second = per_second
         self.per_minute = per_minute
         self.foreign = 0
-        self.retry_after = False
+        self.retry_after: bool | str = False
         self.suffix: str | None = "3second"
         self._clock = clock
         self._second = _Window(_SECOND)
@@ -102,5 +104,9 @@ class Limiter:
             headers[f"X-RateLimit-Limit-{self.suffix}"] = str(self.per_second)
             headers[f"X-RateLimit-Remaining-{self.suffix}"] = str(left)
         if wait is not None and self.retry_after:
-            headers["Retry-After"] = str(int(wait) + 1)
+            headers["Retry-After"] = self._until(int(wait) + 1)
+            headers["Date"] = formatdate(self._clock(), usegmt=True)
         return headers
+
+    def _until(self, seconds: int) -> str:
+        return formatdate(self._clock() + seconds, usegmt=True) if self.retry_after == "date" else str(seconds)

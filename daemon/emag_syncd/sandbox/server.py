@@ -156,11 +156,11 @@ class Sandbox:
     ) -> web.StreamResponse:
         exchange.outcome = fault.kind
         if answer := replaced(request, fault):
-            return _finish(exchange, answer, fault.kind)
+            return _finish(exchange, answer, fault.kind, fault.headers)
         answer = rewritten(fault.kind, SOURCES[asked.resource](account, asked, None))
         if sender := SENDERS.get(fault.kind):
             return await sender(request, fault, answer, self._closing)
-        return _finish(exchange, answer, fault.kind)
+        return _finish(exchange, answer, fault.kind, fault.headers)
 
     async def _redirected(self, request: web.Request) -> web.StreamResponse:
         stats = self._by_header[header].stats if (header := _header(request)) in self._by_header else self.strangers

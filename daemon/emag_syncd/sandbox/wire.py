@@ -3,6 +3,8 @@
 import asyncio
 import socket
 import struct
+import zlib
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -43,6 +45,8 @@ _REPLACED: Final = {
     Kind.HTML: Answer(200, page_of_gateway(200, "Maintenance"), HTML),
     Kind.EMPTY_BODY: Answer(200, b""),
     Kind.ERROR_TEXTS: Answer(200, refusal(["Something went wrong", "Please contact support"])),
+    Kind.NO_RESULTS: Answer(200, b'{"isError":false,"messages":[]}'),
+    Kind.ERROR_KEYS: Answer(200, b'{"isError":true,"messages":[],"errors":{"id":["Something went wrong"]}}'),
     Kind.ERROR_OBJECTS: Answer(200, refusal([{"message": "Something went wrong"}, {"text": "Try later"}, None])),
 }
 
@@ -55,10 +59,25 @@ def rewritten(kind: Kind, answer: Answer) -> Answer:
             return answer._replace(body=answer.body.replace(good, b"", 1))
         case Kind.NULL_IS_ERROR:
             return answer._replace(body=answer.body.replace(good, b'"isError":null,', 1))
+        case Kind.TEXT_IS_ERROR:
+            return answer._replace(body=answer.body.replace(good, b'"isError":"false",', 1))
         case Kind.BROKEN_JSON:
             return answer._replace(body=answer.body[: -len(answer.body) // 3])
+        case Kind.BOM:
+            return answer._replace(body=BOM_UTF8 + answer.body)
+        case Kind.WRONG_CHARSET:
+            return answer._replace(content_type="application/json; charset=utf-16")
+        case kind if extra := _EXTRA.get(kind):
+            return answer._replace(body=answer.body.replace(good, extra + good, 1))
         case _:
             return answer
+
+
+_EXTRA: Final = {
+    Kind.DUPLICATE_KEYS: b'"isError":true,',
+    Kind.DEEP: b'"debug":' + b"[" * 100_000 + b"]" * 100_000 + b",",
+    Kind.HUGE_NUMBER: b'"took":' + b"9" * 5000 + b'e99999,"spent":-1e-99999,',
+}
 
 
 async def _reset(request: web.Request, _fault: Fault, _answer: Answer, _closing: asyncio.Event) -> web.StreamResponse:
@@ -106,10 +125,61 @@ async def _endless(request: web.Request, _fault: Fault, answer: Answer, closing:
     return response
 
 
-async def _redirect(
+async def _bomb(request: web.Request, _fault: Fault, answer: Answer, closing: asyncio.Event) -> web.StreamResponse:
+    response = await _begin(request, answer, length=None, packing="gzip")
+    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    await response.write(packer.compress(answer.body[:-1]))
+    while not closing.is_set():
+        await response.write(packer.compress(_CHUNK) + packer.flush(zlib.Z_SYNC_FLUSH))
+        await asyncio.sleep(0)
+    _abort(request)
+    return response
+
+
+async def _bad_packing(
+    request: web.Request, _fault: Fault, answer: Answer, _closing: asyncio.Event
+) -> web.StreamResponse:
+    response = await _begin(request, answer, length=len(answer.body), packing="gzip")
+    await response.write(answer.body)
+    return response
+
+
+async def _header_flood(
+    request: web.Request, _fault: Fault, _answer: Answer, closing: asyncio.Event
+) -> web.StreamResponse:
+    lines = b"".join(b"X-Flood-%d: %b\r\n" % (number, b"x" * 1000) for number in range(100))
+    _write_raw(request, b"HTTP/1.1 200 OK\r\n" + lines)
+    while request.transport and not request.transport.is_closing() and not closing.is_set():
+        _write_raw(request, lines)
+        await asyncio.sleep(0.01)
+    _abort(request)
+    return web.Response()
+
+
+async def _not_http(
     request: web.Request, _fault: Fault, _answer: Answer, _closing: asyncio.Event
 ) -> web.StreamResponse:
-    return web.Response(status=302, headers={"Location": f"http://localhost:{request.url.port}{REDIRECTED}"})
+    _write_raw(request, b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+    if request.transport:
+        request.transport.close()
+    return web.Response()
+
+
+async def _close_after(
+    request: web.Request, _fault: Fault, answer: Answer, _closing: asyncio.Event
+) -> web.StreamResponse:
+    response = await _begin(request, answer, length=len(answer.body))
+    await response.write(answer.body)
+    await response.write_eof()
+    if request.transport:
+        request.transport.close()
+    return response
+
+
+async def _redirect(request: web.Request, fault: Fault, _answer: Answer, _closing: asyncio.Event) -> web.StreamResponse:
+    return web.Response(
+        status=fault.value or 302, headers={"Location": f"http://localhost:{request.url.port}{REDIRECTED}"}
+    )
 
 
 SENDERS: Final[dict[Kind, Sender]] = {
@@ -119,12 +189,21 @@ SENDERS: Final[dict[Kind, Sender]] = {
     Kind.CUT: _cut,
     Kind.DRIP: _drip,
     Kind.ENDLESS: _endless,
+    Kind.BOMB: _bomb,
+    Kind.BAD_PACKING: _bad_packing,
+    Kind.HEADER_FLOOD: _header_flood,
+    Kind.NOT_HTTP: _not_http,
+    Kind.CLOSE_AFTER: _close_after,
     Kind.REDIRECT: _redirect,
 }
 
 
-async def _begin(request: web.Request, answer: Answer, *, length: int | None) -> web.StreamResponse:
+async def _begin(
+    request: web.Request, answer: Answer, *, length: int | None, packing: str | None = None
+) -> web.StreamResponse:
     response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
+    if packing:
+        response.headers["Content-Encoding"] = packing
     response.content_length = length
     await response.prepare(request)
     return response
@@ -134,6 +213,11 @@ async def _half(request: web.Request, answer: Answer) -> web.StreamResponse:
     response = await _begin(request, answer, length=len(answer.body))
     await response.write(answer.body[: len(answer.body) // 2])
     return response
+
+
+def _write_raw(request: web.Request, data: bytes) -> None:
+    if isinstance(request.transport, asyncio.Transport):
+        request.transport.write(data)
 
 
 def _abort(request: web.Request) -> None:
