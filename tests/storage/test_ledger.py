@@ -52,14 +52,15 @@ async def test_only_one_of_twenty_claims_wins(ledger: AnyLedger) -> None:
 
 async def test_a_refusal_names_the_run_in_the_way(ledger: AnyLedger, side: Side) -> None:
     """Ended runs of the account, older and younger ones, are not taken for it, nor are those of others."""
-    await claimed(ledger, "fbe")
+    await claimed(ledger, "fbe", scheduled_for=SLOT)
     await side.insert(status="completed")
     running = await claimed(ledger)
     await side.insert(status="failed")
-    await side.insert(sync_type="orders")
-    with pytest.raises(BusyError) as caught:
-        await claimed(ledger)
-    assert caught.value.run_id == running.run_id
+    await side.insert(sync_type="orders", scheduled_for=SLOT)
+    for slot in (None, SLOT):
+        with pytest.raises(BusyError) as caught:
+            await claimed(ledger, scheduled_for=slot)
+        assert caught.value.run_id == running.run_id
 
 
 async def test_accounts_do_not_block_each_other(ledger: AnyLedger) -> None:
@@ -204,12 +205,10 @@ async def test_finish_happens_once(ledger: AnyLedger, side: Side) -> None:
 @pytest.mark.parametrize("scan_done", [True, False])
 async def test_the_scan_goes_only_when_it_is_done(ledger: AnyLedger, side: Side, *, scan_done: bool) -> None:
     """A run that was cut short leaves its scan and the scan's pages; one that is through takes them away."""
-    others = await claimed(ledger, "fbe")
-    for lease in (await claimed(ledger), others):
+    for lease in (await claimed(ledger, "fbe"), ours := await claimed(ledger)):
         scan = await side.scans.open(lease, resume_within_seconds=60)
         await side.mirror.commit(lease, scan, creating(offer(1)), PROGRESS, commits=0)
-        if lease is not others:
-            await ledger.finish(lease, Outcome(Status.PARTIAL, scan_done=scan_done), Counters())
+    await ledger.finish(ours, Outcome(Status.PARTIAL, scan_done=scan_done), Counters())
     kept = {"fbe"} if scan_done else {"fbe", "main"}
     state = await side.state()
     assert {account for account, *_ in state["scans"].values()} == kept

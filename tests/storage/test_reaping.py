@@ -145,5 +145,6 @@ async def test_the_runs_of_a_host_are_found(side: Side) -> None:
     """A prefix is no pattern: the names of workers may hold % and _."""
     for account, worker in (("a", "h_st/1"), ("b", "host/1"), ("c", "h_st/2")):
         await claimed(side.daemon(worker), account)
+    await side.insert("ended", worker_id="h_st/4", status="failed")
     found = await side.daemon("h_st/3").held_by("h_st/")
     assert sorted(worker for _, worker in found) == ["h_st/1", "h_st/2"]
