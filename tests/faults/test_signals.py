@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from emag_syncd.sandbox import Sandbox
@@ -20,6 +21,7 @@ from tests.support.hosts import (
     ended_as,
     in_mid_run,
     slowed,
+    synced,
 )
 from tests.support.offers import Connection
 from tests.support.processes import daemon_process
@@ -52,6 +54,28 @@ async def test_a_stop_while_the_database_keeps_silent(sandbox: Sandbox, database
             assert await daemon.ended() == 0
             assert not daemon.lines("ready")
         proxy.resume()
+
+
+async def test_a_stop_while_it_migrates(sandbox: Sandbox, empty_database_url: str, tmp_path: Path) -> None:
+    """A migration that somebody holds up is given up, leaves nothing behind, and works at the next start."""
+    config = configured(tmp_path, sandbox, empty_database_url, database={"url": empty_database_url})
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    holder, sql = [await asyncpg.connect(empty_database_url) for _ in range(2)]
+    held = holder.transaction()
+    await held.start()
+    # Whoever makes the same table has to wait for the end of this transaction.
+    await holder.execute("CREATE TABLE emag_products ()")
+    async with daemon_process(config) as daemon:
+        await until(lambda: sql.fetchval(waiting), within=PATIENCE)
+        daemon.send(signal.SIGTERM)
+        assert await daemon.ended() == 0
+        assert not daemon.lines("ready")
+    await held.rollback()
+    assert await sql.fetchval("SELECT to_regclass('emag_sync_logs')") is None
+    async with daemon_process(config) as daemon:
+        assert await synced(daemon) == "completed"
+    for conn in (holder, sql):
+        await conn.close()
 
 
 @pytest.mark.parametrize("phase", ["idle", "page", "reconcile"])
