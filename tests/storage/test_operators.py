@@ -136,6 +136,24 @@ async def test_an_end_by_hand_with_its_own_times(ledger: Ledger, sql: Connection
     assert (await ledger.last_successes())["main", Operation.FULL] == row["completed_at"]
 
 
+@pytest.mark.parametrize("end", ["finish", "reap", "by hand"])
+async def test_a_clock_set_back_in_mid_run(ledger: Ledger, sql: Connection, end: str) -> None:
+    """A run that ends an hour before it began took no time, whoever ends it."""
+    lease = await claimed(ledger)
+    await grow_old(sql, lease.run_id, -3600)
+    if end == "finish":
+        await ledger.finish(lease, Outcome(Status.COMPLETED), Counters())
+    elif end == "reap":
+        await expire(sql, lease)
+        await ledger.reap(stale_after_seconds=STALE_AFTER)
+    else:
+        await sql.execute("UPDATE emag_sync_logs SET status = 'failed'")
+    row = await ledger.get(lease.run_id)
+    assert row is not None
+    assert row["completed_at"] < row["started_at"]
+    assert row["duration_seconds"] == 0
+
+
 async def test_back_to_running_by_hand(ledger: Ledger, database: Database, sql: Connection) -> None:
     """The run does not come back to life: nobody holds its lease, and it is stale in its time."""
     lease = await claimed(ledger)
