@@ -1,0 +1,137 @@
+-- What people and programs ask of the stored products and their changes.
+--
+-- Every filter of a query is optional. They are planned with their values: what is not asked for is not in the plan, a
+-- CASE is the branch that applies, and an index serves as it would a query with nothing else in it.
+
+-- name: plan_with_values!
+SET LOCAL plan_cache_mode = force_custom_plan;
+
+-- name: page
+SELECT
+    /* columns */,
+    coalesce(k.words, k.number::text, k.moment::text) AS place
+FROM emag_products AS p
+/* keys */
+WHERE
+    /* matching */
+    AND CASE
+        WHEN :after_id::bigint IS NULL THEN true
+        WHEN :kind::text = 'words' THEN (k.words, p.account_type, p.emag_id) > (:after_value::text, :after_account, :after_id)
+        WHEN :kind::text = 'number'
+            THEN (k.number, p.account_type, p.emag_id) > (:after_value::text::numeric, :after_account, :after_id)
+        WHEN :kind::text = 'moment'
+            THEN (k.moment, p.account_type, p.emag_id) > (:after_value::text::timestamptz, :after_account, :after_id)
+        ELSE (p.account_type, p.emag_id) > (:after_account, :after_id)
+    END
+ORDER BY k.words, k.number, k.moment, p.account_type, p.emag_id
+LIMIT :limit OFFSET :skip;
+
+-- name: page_descending
+SELECT
+    /* columns */,
+    coalesce(k.words, k.number::text, k.moment::text) AS place
+FROM emag_products AS p
+/* keys */
+WHERE
+    /* matching */
+    AND CASE
+        WHEN :after_id::bigint IS NULL THEN true
+        WHEN :kind::text = 'words' THEN (k.words, p.account_type, p.emag_id) < (:after_value::text, :after_account, :after_id)
+        WHEN :kind::text = 'number'
+            THEN (k.number, p.account_type, p.emag_id) < (:after_value::text::numeric, :after_account, :after_id)
+        WHEN :kind::text = 'moment'
+            THEN (k.moment, p.account_type, p.emag_id) < (:after_value::text::timestamptz, :after_account, :after_id)
+        ELSE (p.account_type, p.emag_id) < (:after_account, :after_id)
+    END
+ORDER BY k.words DESC, k.number DESC, k.moment DESC, p.account_type DESC, p.emag_id DESC
+LIMIT :limit OFFSET :skip;
+
+-- name: count_up_to$
+SELECT count(*) FROM (
+    SELECT FROM emag_products AS p
+    WHERE
+        /* matching */
+    LIMIT :most
+) AS found;
+
+-- name: estimated$
+-- What the planner thinks that there are.
+EXPLAIN (FORMAT JSON) SELECT FROM emag_products AS p
+WHERE
+    /* matching */;
+
+-- name: one^
+SELECT
+    /* columns */,
+    p.raw
+FROM emag_products AS p WHERE p.account_type = :account AND p.emag_id = :emag_id;
+
+-- name: states
+-- The products of each account by what a seller wants to know of them.
+SELECT account_type,
+    count(*) FILTER (WHERE removed_at IS NULL) AS offers,
+    count(*) FILTER (WHERE removed_at IS NULL AND status = 1) AS active,
+    count(*) FILTER (WHERE removed_at IS NULL AND is_sellable) AS sellable,
+    count(*) FILTER (WHERE removed_at IS NULL AND status = 1 AND general_stock <= 0) AS out_of_stock,
+    count(*) FILTER (WHERE removed_at IS NULL AND status = 1 AND buy_button_rank > 1) AS buy_button_lost,
+    count(*) FILTER (WHERE removed_at IS NULL AND validation_status = ANY (:rejected::int[])) AS rejected,
+    count(*) FILTER (WHERE removed_at IS NOT NULL) AS removed,
+    max(updated_at) AS last_change_at
+FROM emag_products GROUP BY account_type ORDER BY account_type;
+
+-- name: history_of
+-- The changes of one product, newest first.
+SELECT id, account_type, emag_id, sync_log_id, changed_at, kind, changes FROM emag_product_changes
+WHERE account_type = :account AND emag_id = :emag_id AND (:before::bigint IS NULL OR id < :before)
+ORDER BY id DESC LIMIT :limit;
+
+-- name: points
+-- A product's price, stock and buy-button rank each time that one of them changed, newest first: whoever draws them
+-- needs no more than so many.
+SELECT id, changed_at, kind,
+    changes -> 'sale_price' -> 'new' AS sale_price,
+    changes -> 'general_stock' -> 'new' AS general_stock,
+    changes -> 'buy_button_rank' -> 'new' AS buy_button_rank
+FROM emag_product_changes
+WHERE account_type = :account AND emag_id = :emag_id
+    AND (kind IN ('removed', 'restored') OR changes ?| ARRAY['sale_price', 'general_stock', 'buy_button_rank'])
+ORDER BY id DESC LIMIT :limit;
+
+-- name: settled$
+-- The last id up to which no change can appear any more.
+--
+-- Ids are drawn before they are committed, and another account's transaction may draw later and commit earlier. A trigger
+-- lets each transaction that is about to draw ids hold a lock that tells the last id there was: those that it draws are
+-- above it. The rows are read first: whoever drew an id up to the last one there held its lock by then, and either still
+-- does or has committed. A lock can tell the lower 32 bits only; what lies far below the last id is really above it.
+SELECT least(last.id, (
+    SELECT last.id - max(below.distance)
+    FROM pg_locks AS l
+    CROSS JOIN LATERAL (SELECT (last.id - l.objid::bigint) & 4294967295 AS distance) AS below
+    WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.classid = 'emag_product_changes'::regclass
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND below.distance < 2147483648
+))
+FROM (SELECT coalesce(max(id), 0) AS id FROM emag_product_changes) AS last;
+
+-- name: changes_after
+SELECT id, account_type, emag_id, sync_log_id, changed_at, kind, changes FROM emag_product_changes
+WHERE id > :after AND id <= :settled
+    AND (:account::text IS NULL OR account_type = :account)
+    AND (:kind::text IS NULL OR kind = :kind)
+ORDER BY id LIMIT :limit;
+
+-- name: changes_before
+SELECT c.id, c.account_type, c.emag_id, c.sync_log_id, c.changed_at, c.kind, c.changes, p.name, p.part_number
+FROM emag_product_changes AS c
+LEFT JOIN emag_products AS p ON p.account_type = c.account_type AND p.emag_id = c.emag_id
+WHERE (:before::bigint IS NULL OR c.id < :before)
+    AND (:account::text IS NULL OR c.account_type = :account)
+    AND (:kind::text IS NULL OR c.kind = :kind)
+    AND (:run_id::uuid IS NULL OR c.sync_log_id = :run_id)
+    AND (:column::text IS NULL OR c.changes ? :column)
+ORDER BY c.id DESC LIMIT :limit;
+
+-- name: is_searchable$
+-- Whether names and part numbers have their index, which needs an extension.
+SELECT to_regclass('emag_products_by_words') IS NOT NULL;
