@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' $(MAKEFILE_LIST))
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(VENV)/.installed ## set up .venv with the versions of constraints.txt
 
@@ -23,6 +23,11 @@ demo: install ## a catalogue synced from a simulated marketplace into an embedde
 # Most tests wait for something: more processes than cores pass the time.
 test: install ## the whole test suite
 	$(BIN)/pytest --numprocesses 5 --dist worksteal $(ARGS)
+
+# As root, with systemd-nspawn and debootstrap; the first time it makes the releases' files, in the user's cache.
+RELEASES := bookworm,trixie
+test-systemd: install ## install and run it under a real systemd, in containers: RELEASES=bookworm for one
+	EMAG_SYNCD_TEST_SYSTEMD=$(RELEASES) $(BIN)/pytest tests/systemd $(ARGS)
 
 # Timed one after the other: recovery is measured, and other tests would be in its way.
 faults: install ## the fault tests three times, and what they measured into docs/faults.md

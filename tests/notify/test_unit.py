@@ -1,15 +1,18 @@
 """The unit: systemd takes it, it is closed up, and its times fit the daemon's."""
 
 import configparser
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from emag_syncd.config import Settings
+from emag_syncd.config import Settings, load
+from emag_syncd.config.catalogue import find
 
-UNIT = Path(__file__).parents[2] / "systemd" / "emag-syncd.service"
+FOLDER = Path(__file__).parents[2] / "systemd"
+UNIT = FOLDER / "emag-syncd.service"
 BINARY = "/opt/emag-syncd/bin/emag-syncd"
 
 
@@ -79,11 +82,24 @@ def test_the_unit_is_what_the_daemon_expects() -> None:
 
 def test_the_units_credentials_are_settings() -> None:
     """Each LoadCredential= of the example names a secret that the configuration takes."""
-    from emag_syncd.config.catalogue import find
-
-    names = [line.split("=")[1].split(":")[0] for line in UNIT.read_text().splitlines() if "LoadCredential=" in line]
+    names = re.findall(r"^(?:# )?LoadCredential=([\w.]+):", (FOLDER / "credentials.conf").read_text(), re.MULTILINE)
     assert len(names) == 5
     for name in names:
         setting = find(tuple(name.split(".")))
         assert setting is not None, name
         assert setting.secret, name
+
+
+def test_the_examples_are_configurations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The configuration and the environment are taken as they stand, and with each line that is commented out."""
+    text = (FOLDER / "config.toml").read_text()
+    monkeypatch.setenv("EMAG_SYNCD_ACCOUNTS__MAIN__PASSWORD", "secret")
+    monkeypatch.setenv("EMAG_SYNCD_ACCOUNTS__FBE__PASSWORD", "secret")
+    for name, value in re.findall(r"^# (EMAG_SYNCD_\w+)=(.+)$", (FOLDER / "environment").read_text(), re.MULTILINE):
+        monkeypatch.setenv(name, value)
+    path = tmp_path / "config.toml"
+    path.write_text(re.sub(r"^# (?=\[|\w+ = )", "", text, flags=re.MULTILINE))
+    path.chmod(0o644)
+    settings = load(path)
+    assert sorted(settings.accounts) == ["fbe", "main"]
+    assert settings.log.level == "debug"
