@@ -138,6 +138,21 @@ async def test_a_claim_ends_an_old_row_without_lease(ledger: AnyLedger, side: Si
     assert (await row_of(ledger, run_id))["errors"][0]["kind"] == "stale"
 
 
+async def test_a_claim_whose_answer_was_lost_is_found_again(ledger: AnyLedger, side: Side) -> None:
+    """The same request, tried again, holds the run that it began; to all others, and once it ended, it is taken."""
+    wanted = request(scheduled_for=SLOT)
+    lease = await ledger.claim(wanted, stale_after_seconds=STALE_AFTER)
+    assert await ledger.claim(wanted, stale_after_seconds=STALE_AFTER) == lease
+    assert [row["id"] for row in await ledger.running()] == [lease.run_id]
+    for other, same in ((ledger, request(scheduled_for=SLOT)), (side.daemon("other"), wanted)):
+        with pytest.raises(SlotTakenError):
+            await other.claim(same, stale_after_seconds=STALE_AFTER)
+    assert await ledger.finish(lease, DONE, Counters()) is not None
+    await side.update(lease.run_id, scheduled_for=None)
+    with pytest.raises(SlotTakenError):
+        await ledger.claim(wanted, stale_after_seconds=STALE_AFTER)
+
+
 # Heartbeat
 
 

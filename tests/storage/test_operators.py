@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -182,6 +183,30 @@ async def test_a_deleted_run(ledger: Ledger, database: Database, sql: Connection
     assert await ledger.finish(lease, Outcome(Status.COMPLETED), Counters()) is None
     assert await ledger.get(lease.run_id) is None
     await claimed(ledger, scheduled_for=SLOT)
+
+
+@pytest.mark.parametrize(
+    "columns", [{"status": "done"}, {"operation": "sync"}, {"started_at": None}, {"account": None}]
+)
+async def test_rows_that_make_no_sense_are_refused(sql: Connection, columns: dict[str, Any]) -> None:
+    """An unknown status or operation, no start, no account: nothing could work with them."""
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+        await by_hand(sql, **columns)
+
+
+@pytest.mark.parametrize("column", ["started_at", "completed_at"])
+@pytest.mark.parametrize("moment", ["infinity", "-infinity"])
+async def test_times_without_end_are_refused(ledger: Ledger, sql: Connection, column: str, moment: str) -> None:
+    """No age can be told from them, and one such row would stop the watchdog and the schedule."""
+    await claimed(ledger)
+    with pytest.raises(asyncpg.CheckViolationError, match="emag_sync_logs_finite"):
+        await sql.execute(f"UPDATE emag_sync_logs SET {column} = '{moment}'")
+    with pytest.raises(asyncpg.CheckViolationError, match="emag_sync_logs_finite"):
+        await sql.execute(
+            f"INSERT INTO emag_sync_logs (account_type, operation, status, {column})"
+            f" VALUES ('fbe', 'full_sync', 'failed', '{moment}')"
+        )
+    await reads_everything(ledger)
 
 
 # What the ledger tells

@@ -85,7 +85,7 @@ QUERIES: dict[str, tuple[Any, Any]] = {
     "most_counted": (scans.most_counted, {"account": "account-7", "scan_id": uuid4()}),
     "distinct_seen": (scans.distinct_seen, {"scan_id": uuid4(), "pass_no": 1}),
     "running_of": (ledger.running_of, RUN),
-    "slot_taken": (ledger.slot_taken, {**RUN, "operation": "full_sync", "scheduled_for": NOW}),
+    "slot_taken": (ledger.slot_taken, {**RUN, "operation": "full_sync", "scheduled_for": NOW, "run_id": uuid4()}),
     "slot_covered": (ledger.slot_covered, {**RUN, "operation": "full_sync", "slot": NOW, "other_than": None}),
     "beat": (ledger.beat, {"ids": [uuid4()], "tokens": [uuid4()], "lease_seconds": 60.0}),
     "reap": (ledger.reap, {"account": None, "stale_after_seconds": 900.0}),

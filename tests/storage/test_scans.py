@@ -127,6 +127,25 @@ async def test_spans_are_in_order_and_apart(work: Work) -> None:
     assert await work.spans() == [(0, 160), (300, 400)]
 
 
+async def test_spans_by_hand_that_make_no_sense_are_left_out(work: Work, sql: Connection) -> None:
+    """One that ends before it begins was never read, and hides nothing that was."""
+    await work.begin()
+    for start in (0, 100, 200):
+        await work.saw(start, [start + 1])
+    await sql.execute("UPDATE emag_sync_scan_pages SET start_at = end_at, end_at = start_at WHERE start_at = 100")
+    assert await work.spans() == [(0, 100), (200, 300)]
+
+
+async def test_pages_of_a_scan_that_was_deleted_go_with_the_run(work: Work, sql: Connection) -> None:
+    """A scan's row deleted by hand leaves pages that no scan names: the end of its run takes them along."""
+    await work.begin()
+    await work.saw(0, [1])
+    await sql.execute("DELETE FROM emag_sync_scans")
+    await work.saw(100, [2])
+    await work.end(Status.COMPLETED, scan_done=True)
+    assert await sql.fetchval("SELECT count(*) FROM emag_sync_scan_pages") == 0
+
+
 async def test_every_page_is_part_of_the_commit(work: Work) -> None:
     """Several pages at once, of which one is empty."""
     await work.begin()

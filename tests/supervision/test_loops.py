@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 import structlog
@@ -45,6 +46,27 @@ async def test_a_database_that_is_away_ends_no_loop() -> None:
         await turning(Loop("tests", work, every=lambda: 0), lambda: work.turns >= 22)
     assert [line["failures"] for line in logged][:7] == [1, 2, 4, 8, 16, 1, 2]
     assert {line["error"] for line in logged} == {"PostgreSQL is away"}
+
+
+async def test_a_turn_that_failed_comes_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a second, two, four, and never later than the next one is due; what worked waits its interval."""
+    monkeypatch.setattr("emag_syncd.supervision.loops.FIRST_RETRY", 0.02)
+    at: list[float] = []
+
+    def fail(turn: int) -> BaseException | None:
+        at.append(time.monotonic())
+        return None if turn == 8 else DatabaseError("PostgreSQL is away")
+
+    loop = Loop("tests", Work(fail), every=lambda: 0.3)
+    await turning(loop, lambda: len(at) == 9)
+    waits = [after - before for before, after in pairwise(at)]
+    assert all(
+        wait >= least - 0.001 for wait, least in zip(waits, (0.02, 0.04, 0.08, 0.16, 0.3, 0.3, 0.3, 0.3), strict=True)
+    )
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await Loop("tests", Work(fail), every=lambda: 500).run()
+    assert len(at) >= 11
 
 
 async def test_a_turn_has_a_time_limit() -> None:

@@ -124,11 +124,13 @@ class LedgerTwin:
         reaped = self._reap(stale_after_seconds, {request.account})
         if reaped and on_reaped is not None:
             on_reaped(reaped)
-        if row := next((row for row in self._tables.running() if row["id"] == request.run_id), None):
+        held = (row for row in self._tables.running() if row["worker_id"] == self.worker_id)
+        if row := next((row for row in held if row["id"] == request.run_id), None):
             return Lease(row["id"], row["lease_token"], request.account, request.operation)
         wanted = (request.account, PRODUCTS, request.operation, request.scheduled_for)
         if request.scheduled_for and any(
-            wanted == tuple(row[name] for name in SLOT_COLUMNS) for row in self._tables.runs.values()
+            row["id"] == request.run_id or wanted == tuple(row[name] for name in SLOT_COLUMNS)
+            for row in self._tables.runs.values()
         ):
             raise SlotTakenError(request.account, request.scheduled_for)
         for row in self._tables.running():

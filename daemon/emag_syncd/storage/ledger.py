@@ -94,6 +94,7 @@ class Ledger:
             sync_type=PRODUCTS,
             operation=request.operation,
             scheduled_for=request.scheduled_for,
+            run_id=request.run_id,
         ):
             raise SlotTakenError(request.account, request.scheduled_for)
         blocking = await sql.running_of(conn, account=request.account, sync_type=PRODUCTS)

@@ -18,11 +18,12 @@ SELECT id, lease_token FROM emag_sync_logs
 WHERE id = :run_id AND worker_id = :worker_id AND status = 'running';
 
 -- name: slot_taken$
+-- Also by a run of the very request that has ended already, whatever its row was made to say since.
 SELECT EXISTS (
     SELECT FROM emag_sync_logs
     WHERE account_type = :account AND sync_type = :sync_type AND operation = :operation
         AND scheduled_for = :scheduled_for
-);
+) OR EXISTS (SELECT FROM emag_sync_logs WHERE id = :run_id);
 
 -- name: free_slots_to_come!
 -- A run that began in the future began before the clock was set back. Its slot is one that is still to come.
