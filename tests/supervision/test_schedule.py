@@ -165,6 +165,22 @@ async def test_a_slot_that_comes_while_another_is_tried(database: Database, monk
         await schedule.stop()
 
 
+async def test_a_slot_whose_run_is_gone_is_served_again(database: Database, sql: Connection) -> None:
+    """A row that is not there any more, as after a failover, leaves its slot free; one that was ended does not."""
+    async with core_on(database, until_stopped, own=schedules("1d")) as core, scheduled(core) as schedule:
+        (first,) = await until(core.supervisor.handles)
+        await sql.execute("DELETE FROM emag_sync_logs")
+        core.supervisor.lost(first.lease.run_id)
+        await until(lambda: first.finished.done() and core.supervisor.handles())
+        (again,) = core.supervisor.handles()
+        assert again.context.request.scheduled_for == first.context.request.scheduled_for
+        await until(partial(is_idle, schedule))
+        await sql.execute("UPDATE emag_sync_logs SET status = 'failed'")
+        core.supervisor.lost(again.lease.run_id)
+        await until(lambda: counted(core, SchedulerOutcome.TAKEN))
+        assert [row["id"] for row in await sql.fetch(RUNS)] == [again.lease.run_id]
+
+
 async def test_a_scan_that_was_cut_short_goes_on(database: Database, sql: Connection) -> None:
     """At the start, and again each time it is cut short, until it completes; not where full syncs are off."""
     left = 2

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from emag_syncd.domain.runs import Operation
 from emag_syncd.domain.slots import Slots
 from emag_syncd.service.core import Core
-from emag_syncd.service.daemon import _continuing
+from emag_syncd.service.daemon import _following
 from emag_syncd.supervision.prospects import Prospects
 from emag_syncd.supervision.schedule import Schedule
 from emag_syncd.telemetry.series import SchedulerOutcome
@@ -25,7 +25,7 @@ def built(core: Core) -> Schedule:
     """Return a schedule as the daemon builds it."""
     prospects = Prospects(core.ledger, core.scans, resume_within_seconds=3600)
     schedule = Schedule(core.accounts, core.supervisor, prospects, core.metrics, core.settings.schedule)
-    core.recorder.subscribe(_continuing(schedule))
+    core.recorder.subscribe(_following(schedule))
     return schedule
 
 

@@ -132,7 +132,7 @@ class Daemon:
             background.start(lag.pulse.name, lag.run())
             background.start("clock", schedule.follow_clock())
             background.start("systemd", self._tell_systemd(core, health))
-            stop_continuing = core.recorder.subscribe(_continuing(schedule))
+            stop_following = core.recorder.subscribe(_following(schedule))
             schedule.start()
             self._core, self._schedule = core, schedule
             self._notifier.ready()
@@ -141,7 +141,7 @@ class Daemon:
             log.info("ready", action="ready", address=web.address, accounts=core.accounts.names)
             await self._stop.wait()
             health.shutting_down = True
-            stop_continuing()
+            stop_following()
             await schedule.stop()
             await core.drain()
 
@@ -191,12 +191,15 @@ class Daemon:
         log.info("configuration reloaded", action="reloaded", needs_restart=fixed)
 
 
-def _continuing(schedule: Schedule) -> Callable[[str, dict[str, Any]], None]:
-    """Return a listener that takes up full scans that were cut short."""
+def _following(schedule: Schedule) -> Callable[[str, dict[str, Any]], None]:
+    """Return a listener that takes up full scans that were cut short, and slots whose runs are gone."""
 
     def listen(event: str, data: dict[str, Any]) -> None:
         if event == "ended":
             schedule.consider_continuing(data["account_type"])
+        elif event == "lost":
+            # As after a failover that knows nothing of the run: its slot is as free as if it had never been served.
+            schedule.serve_again(data["account_type"])
 
     return listen
 

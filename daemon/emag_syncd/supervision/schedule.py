@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Coroutine
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -132,6 +133,12 @@ class Schedule:
         if (account, Operation.FULL) in self._slots:
             self._spawn(("continue", account), self._continue(account))
 
+    def serve_again(self, account: str) -> None:
+        """Look again whether the account's slots had their runs: one that began may be gone without a trace."""
+        for key in self._slots:
+            if key[0] == account:
+                self._serve_later(key)
+
     def _lay_out_anew(self) -> None:
         self._scheduler.remove_all_jobs()
         for key in self._slots:
@@ -183,7 +190,8 @@ class Schedule:
         if name in self._tasks:
             work.close()
             return
-        task = asyncio.create_task(work, name=f"schedule {name}")
+        # Of its own context: it may be a run that asks for it, whose name its lines in the log would bear.
+        task = asyncio.create_task(work, name=f"schedule {name}", context=Context())
         self._tasks[name] = task
         task.add_done_callback(lambda done: self._served(name, done))
 
