@@ -21,6 +21,8 @@ PAGES = 40
 PAGE_SIZE = 10
 IN_FLIGHT = 2
 DAILY = {"full": "1d", "incremental": "off"}
+DAWDLING = 2.0
+"""Seconds that a page takes while a test has something to do in mid-run."""
 WELL_WITHIN = 60.0
 """The contract's "well within a minute", in seconds."""
 
@@ -52,6 +54,10 @@ class Plant:
         """Let each page take that long."""
         self.main.latency.low = self.main.latency.high = seconds
 
+    def dawdle(self, page: int) -> None:
+        """Let the pages from this one on take long, so that nobody misses the moment when so many are written."""
+        self.main.drift.before(page, lambda _: self.pace(DAWDLING))
+
     def configure(self, dsn: str | None = None, **sections: Any) -> None:
         """Write the configuration of a daemon with short times; ``dsn`` may be a detour."""
         account = account_of(self.sandbox, "main", schedule=sections.pop("timetables", DAILY))
@@ -78,7 +84,7 @@ class Plant:
         """Return the id of a run once it has written so many pages."""
         async with connected(self.dsn) as conn:
             running = "SELECT id FROM emag_sync_logs WHERE status = 'running' AND pages_processed >= $1"
-            return await until(lambda: conn.fetchval(running, pages))
+            return await until(lambda: conn.fetchval(running, pages), within=WELL_WITHIN)
 
     async def mirrored(self, *, within: float = WELL_WITHIN, by_hand: bool = False) -> None:
         """Wait until the last run is one that completed, and hold what it left against the truth.
