@@ -55,6 +55,7 @@ class Site:
     health: Health
     address: str
     browser: aiohttp.ClientSession
+    web: WebServer
     _waiting: dict[str, asyncio.Future[dict[str, Any]]] = field(default_factory=dict)
 
     def heard(self, event: str, data: dict[str, Any]) -> None:
@@ -101,7 +102,7 @@ async def serving(settings: Settings, database_url: str) -> AsyncIterator[Site]:
     )
     await web.start()
     browser = aiohttp.ClientSession(web.address)
-    site = Site(core, schedule, health, web.address, browser)
+    site = Site(core, schedule, health, web.address, browser, web)
     core.recorder.subscribe(site.heard)
     try:
         yield site

@@ -128,6 +128,13 @@ def read_query(request: web.Request, model: type[M]) -> M:
         raise _refused(error, model) from None
 
 
+async def read_form(request: web.Request) -> dict[str, str]:
+    """Return what a form says; a field without a value counts as not given. Raises ProblemError."""
+    await _received(request)
+    fields = (await request.post()).items()
+    return {name: value for name, value in fields if isinstance(value, str) and value}
+
+
 async def read_body(request: web.Request, model: type[M]) -> M:
     """Return what the body says; none at all says nothing. Raises ProblemError."""
     body = await _received(request)

@@ -14,8 +14,6 @@ from emag_syncd.web.answers import ProblemError, answer
 from emag_syncd.web.guard import Guard
 from emag_syncd.web.parts import WebParts
 
-OPEN = ("/livez", "/readyz", "/healthz", "/metrics")
-
 
 class Probes:
     """What machines ask to know how the daemon is. Reasons are for those who may see the rest of the pages too."""
@@ -111,9 +109,3 @@ def _verdict(check: Check) -> str:
 
 def _status(*, is_well: bool) -> int:
     return HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
-
-
-def is_open(request: web.Request) -> bool:
-    """Whether what the request was matched to is one of these, and not a path that only looks like it."""
-    resource = request.match_info.route.resource
-    return resource is not None and resource.canonical.removesuffix("/{check}") in OPEN

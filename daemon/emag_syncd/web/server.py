@@ -9,11 +9,12 @@ from emag_syncd.domain.errors import ConfigurationError
 from emag_syncd.web.connections import Connections
 from emag_syncd.web.console.assets import Assets
 from emag_syncd.web.console.errors import humane
+from emag_syncd.web.console.login import Login
 from emag_syncd.web.console.overview import OverviewPage
 from emag_syncd.web.console.pages import Pages
 from emag_syncd.web.events import Events
 from emag_syncd.web.guard import Guard
-from emag_syncd.web.manners import guarded, mannered
+from emag_syncd.web.manners import guarded, headed, mannered
 from emag_syncd.web.overview import Overview
 from emag_syncd.web.parts import WebParts
 from emag_syncd.web.probes import Probes
@@ -46,6 +47,11 @@ class WebServer:
         """Where the pages are, once started."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}"
+
+    @property
+    def routes(self) -> list[web.AbstractRoute]:
+        """All that is served."""
+        return list(self._runner.app.router.routes())
 
     async def start(self) -> None:
         """Listen. Raises ConfigurationError where the address can't be had."""
@@ -80,18 +86,22 @@ class WebServer:
 
 def application(http: Http, parts: WebParts) -> web.Application:
     """Return the application: a group of routes a line."""
-    guard, pages, overview, events = Guard(http), Pages(), Overview(parts), Events(parts)
-    app = web.Application(client_max_size=MOST_BODY, middlewares=[mannered, humane(pages), guarded(guard)])
+    guard, overview, events = Guard(http), Overview(parts), Events(parts)
+    pages = Pages(guard.has_session)
+    login = Login(pages, guard)
+    open_to_all = [*Probes(parts, guard).routes(), *Assets().routes(), *login.routes()]
+    app = web.Application(client_max_size=MOST_BODY, middlewares=[mannered, humane(pages), guarded(guard, open_to_all)])
     app.add_routes(
         [
-            *Probes(parts, guard).routes(),
+            *open_to_all,
+            *login.guarded_routes(),
             *Syncs(parts).routes(),
             *overview.routes(),
             *Connections(parts).routes(),
             *events.routes(),
-            *Assets().routes(),
             *OverviewPage(pages, overview).routes(),
         ]
     )
+    app.on_response_prepare.append(headed)
     app.on_shutdown.append(events.close)
     return app

@@ -1,11 +1,14 @@
 """Errors as a person reads them: a page in place of JSON, for those who asked for a page."""
 
+from http import HTTPStatus
+
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from emag_syncd.domain.errors import SyncdError
 from emag_syncd.web.answers import ProblemError
+from emag_syncd.web.console.login import login_address, see_other
 from emag_syncd.web.console.pages import Pages
+from emag_syncd.web.manners import problem_of
 from emag_syncd.web.parts import API
 
 
@@ -14,16 +17,22 @@ def humane(pages: Pages) -> Middleware:
 
     @web.middleware
     async def answering(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path.startswith(API) or "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
+        if request.path.startswith(API):
             return await handler(request)
+        wants_page = "text/html" in request.headers.get(hdrs.ACCEPT, "")
         try:
             return await handler(request)
-        except ProblemError as problem:
-            return _page(pages, request, problem)
-        except SyncdError as error:
-            return _page(pages, request, ProblemError.of(error))
         except web.HTTPNotFound:
-            return _page(pages, request, ProblemError(web.HTTPNotFound.status_code, "There is no such page."))
+            problem = ProblemError(HTTPStatus.NOT_FOUND, "There is no such page.")
+        except Exception as error:  # noqa: BLE001 - whatever it is, a person gets a page
+            problem = problem_of(request, error)
+        if problem.status == HTTPStatus.UNAUTHORIZED:
+            if wants_page:
+                return see_other(login_address(request))
+            if "HX-Request" in request.headers:
+                # htmx goes there with the whole page.
+                problem.headers["HX-Redirect"] = login_address(request)
+        return _page(pages, request, problem) if wants_page else problem.answer(request)
 
     return answering
 

@@ -1,5 +1,6 @@
 """Renders the pages."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +13,9 @@ from emag_syncd.web.console import assets
 from emag_syncd.web.console.reader import LANGUAGES, Reader
 from emag_syncd.web.parts import API
 
+LOGIN = "/login"
+LOGOUT = "/logout"
+
 # Offers bring pictures of their own, from the marketplace: img-src.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: https:; connect-src 'self';"
@@ -19,9 +23,6 @@ POLICY = (
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Vary": "Accept-Language",
 }
 
@@ -29,8 +30,9 @@ HEADERS = {
 class Pages:
     """The templates, and what each of them can use."""
 
-    def __init__(self) -> None:
-        """Find the templates."""
+    def __init__(self, has_session: Callable[[web.Request], bool]) -> None:
+        """Find the templates. ``has_session`` says whether there is somebody to log out."""
+        self._has_session = has_session
         self._environments = {language: _environment(Reader(language)) for language in LANGUAGES}
 
     def page(self, request: web.Request, template: str, *, status: int = HTTPStatus.OK, **context: Any) -> web.Response:
@@ -44,9 +46,13 @@ class Pages:
     def _template(self, reader: Reader, name: str) -> Template:
         return self._environments[reader.language].get_template(name)
 
-    @staticmethod
-    def _surroundings(request: web.Request) -> dict[str, Any]:
-        return {"path": request.path, "query": request.query, "events": f"{API}/events"}
+    def _surroundings(self, request: web.Request) -> dict[str, Any]:
+        return {
+            "path": request.path,
+            "query": request.query,
+            "events": "" if request.path == LOGIN else f"{API}/events",
+            "has_session": self._has_session(request),
+        }
 
 
 def _environment(reader: Reader) -> Environment:

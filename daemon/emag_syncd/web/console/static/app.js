@@ -72,6 +72,12 @@ function progressed(data) {
   }
 }
 
+// A session that has ended sends a page to the login, and whoever looks at it should go there.
+async function loggedOut() {
+  const answer = await fetch(location.href, { redirect: "manual", headers: { Accept: "text/html" } }).catch(() => null);
+  return answer?.type === "opaqueredirect";
+}
+
 function follow() {
   const source = new EventSource(document.body.dataset.events);
   let connected = false;
@@ -82,7 +88,7 @@ function follow() {
   });
   source.addEventListener("error", () => {
     document.body.dataset.connection = "lost";
-    if (source.readyState === EventSource.CLOSED) setTimeout(follow, 5000);
+    if (source.readyState === EventSource.CLOSED) loggedOut().then((gone) => (gone ? location.reload() : setTimeout(follow, 5000)));
   });
   source.addEventListener("progress", (event) => {
     progressed(JSON.parse(event.data));
