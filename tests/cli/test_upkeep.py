@@ -7,7 +7,7 @@ import tomllib
 from typing import TYPE_CHECKING
 
 from emag_syncd.sandbox import Fault, Kind, Sandbox
-from tests.cli.support import DATABASE_PASSWORD, SECRETS, Desk, configuration, ended, said, slow
+from tests.cli.support import DATABASE_PASSWORD, SECRETS, Desk, configuration, ended, said
 
 if TYPE_CHECKING:
     import asyncpg
@@ -95,7 +95,7 @@ async def test_status_before_anything_ran(ready: Desk) -> None:
 async def test_status_shows_what_runs_and_what_ran(ready: Desk, sandbox: Sandbox) -> None:
     """A run under way is shown with how far it is, one that ended with what it did."""
     assert (await ready.run("sync", "fbe", "--mode", "full")).code == 0
-    slow(sandbox, 0.2)
+    sandbox.accounts["main"].faults.add(Fault(Kind.HANG, resource="product_offer/read", page=3, times=None))
     ready.environ["EMAG_SYNCD_MARKETPLACE__PAGE_SIZE"] = "25"
     ready.environ["EMAG_SYNCD_MARKETPLACE__MAX_CONCURRENT_REQUESTS"] = "1"
     async with ready.started("sync", "main", "--mode", "full") as process:

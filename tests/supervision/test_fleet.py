@@ -15,12 +15,15 @@ from tests.support.engines import core_on, engine_of, sample, start, until_stopp
 from tests.support.offers import PROGRESS, Connection, creating, expire, offer, rows
 from tests.support.syncing import ended
 
-FULL = RunRequest("main", Operation.FULL, Trigger.API)
+
+def full() -> RunRequest:
+    """Return a request of its own: the same one asked twice is one run."""
+    return RunRequest("main", Operation.FULL, Trigger.API)
 
 
 async def race(cores: Sequence[Core]) -> list[Handle]:
     """Let everybody start a run of the account at once, and return those that began."""
-    tries = [core.supervisor.start(FULL) for core in cores for _ in range(5)]
+    tries = [core.supervisor.start(full()) for core in cores for _ in range(5)]
     results = await asyncio.gather(*tries, return_exceptions=True)
     assert {type(result) for result in results} == {Handle, BusyError}
     return [result for result in results if isinstance(result, Handle)]
@@ -34,7 +37,7 @@ async def test_one_run_whoever_starts_it(database: Database, sql: Connection) ->
             assert await sql.fetchval("SELECT count(*) FROM emag_sync_logs WHERE status = 'running'") == 1
             for core in (here, there):
                 with pytest.raises(BusyError) as busy:
-                    await core.supervisor.start(FULL)
+                    await core.supervisor.start(full())
                 assert busy.value.run_id == handle.lease.run_id
             handle.context.request_stop()
             await handle.finished

@@ -6,7 +6,7 @@ from inspect import isawaitable
 from typing import Any
 
 
-async def until(look: Callable[[], Any], *, within: float = 20.0) -> Any:
+async def until(look: Callable[[], Any], *, within: float = 60.0) -> Any:
     """Return what ``look`` returns, or awaits, as soon as that is true; what takes longer never happens."""
     async with asyncio.timeout(within):
         while True:

@@ -199,7 +199,8 @@ async def test_requests_in_flight_keep_the_ceiling(open_syncing: Open, ceiling: 
 
 async def test_failing_pages_thin_out_the_requests(open_syncing: Open) -> None:
     """While pages fail, fewer requests are in flight."""
-    s = await open_syncing(offers=500, sections={"marketplace": {"page_size": 10, "max_concurrent_requests": 16}})
+    patient = {"page_size": 10, "max_concurrent_requests": 16, "max_attempts": 30}
+    s = await open_syncing(offers=500, sections={"marketplace": patient})
     s.main.latency.low = s.main.latency.high = 0.01
     s.main.faults.add(Fault(Kind.STATUS, resource=READ, value=503, skip=16, times=16 + 8))
     assert (await s.sync()).status == "completed"
