@@ -36,6 +36,13 @@ def with_set_user_id() -> None:
         Path(file.name).chmod(0o4755)
 
 
+def with_a_control_group() -> None:
+    """Make a control group, and remove it."""
+    group = Path("/sys/fs/cgroup/other")
+    group.mkdir()
+    group.rmdir()
+
+
 def processes() -> set[str]:
     """Return the processes that can be seen."""
     return {path.name for path in Path("/proc").iterdir() if path.name.isdigit()} - {str(os.getpid())}
@@ -50,11 +57,11 @@ FORBIDDEN: dict[str, Callable[[], object]] = {
     "ProtectClock": lambda: time.clock_settime(time.CLOCK_REALTIME, time.time()),
     "ProtectHostname": lambda: socket.sethostname(socket.gethostname()),
     "ProtectKernelTunables": lambda: Path("/proc/sys/kernel/domainname").write_text("other"),
-    "ProtectControlGroups": lambda: Path("/sys/fs/cgroup/other").mkdir(),
+    "ProtectControlGroups": with_a_control_group,
     "ProtectHome": lambda: something(any(Path("/root").iterdir())),
     "ProtectSystem": lambda: Path("/etc/other").write_text(""),
     "ProtectSystem of /opt": lambda: Path("/opt/other").write_text(""),
-    "PrivateDevices": lambda: Path("/dev/fuse").lstat(),
+    "PrivateDevices": lambda: Path("/dev/net").lstat(),
     "PrivateTmp": lambda: Path("/tmp/everybodys").read_text(),
     "PrivateUsers": lambda: something(EVERYBODY in Path("/proc/self/uid_map").read_text()),
     "ProtectProc": lambda: something(bool(processes())),

@@ -19,6 +19,7 @@ FREE = "systemd-run --quiet --wait --pipe --property StateDirectory=free --prope
 SHOWN = {
     *("MemoryDenyWriteExecute", "RestrictAddressFamilies", "RestrictNamespaces", "RestrictSUIDSGID", "LockPersonality"),
     *("ProtectControlGroups", "ProtectHome", "ProtectSystem", "ProtectSystem of /opt", "ProtectProc", "PrivateTmp"),
+    *("RestrictRealtime", "ProtectHostname", "PrivateDevices"),
     *("PrivateUsers", "SystemCallFilter=~@privileged", "SystemCallFilter=~@resources", "root's secrets"),
 }
 RUNNING = "SELECT id FROM emag_sync_logs WHERE status = 'running' AND pages_processed > 1"
