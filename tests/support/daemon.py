@@ -97,7 +97,18 @@ async def serving(settings: Settings, database_url: str) -> AsyncIterator[Site]:
     web = WebServer(
         settings.http,
         WebParts(
-            core.accounts, core.ledger, core.supervisor, schedule, core.recorder, core.metrics, health, core.outbox
+            accounts=core.accounts,
+            ledger=core.ledger,
+            supervisor=core.supervisor,
+            schedule=schedule,
+            recorder=core.recorder,
+            metrics=core.metrics,
+            health=health,
+            outbox=core.outbox,
+            counts=core.counts,
+            history=core.history,
+            settings=lambda: core.settings,
+            pool=database.pool_size,
         ),
     )
     await web.start()
@@ -111,5 +122,6 @@ async def serving(settings: Settings, database_url: str) -> AsyncIterator[Site]:
         await core.drain()
         await browser.close()
         await web.close()
+        await core.counts.close()
         await core.accounts.close()
         await database.close()

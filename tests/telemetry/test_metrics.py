@@ -38,7 +38,7 @@ CONTRACT = {
     "emag_api_request_duration_seconds_count": ({"account", "resource"}, 6),
     "emag_api_rate_limit_hits_total": ({"account"}, 2),
     "emag_api_rate_limit_wait_seconds_total": ({"account"}, 2),
-    "emag_products": ({"account", "state"}, 10),
+    "emag_products": ({"account", "state"}, 16),
     "emag_scheduler_runs_total": ({"outcome"}, 6),
     "emag_scheduler_next_run_timestamp_seconds": ({"account", "operation"}, 4),
     "emag_event_loop_lag_seconds": (set(), 1),

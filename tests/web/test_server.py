@@ -21,14 +21,18 @@ def parts_of(site: Site) -> WebParts:
     """Return what the pages of ``site`` show."""
     core = site.core
     return WebParts(
-        core.accounts,
-        core.ledger,
-        core.supervisor,
-        site.schedule,
-        core.recorder,
-        core.metrics,
-        site.health,
-        core.outbox,
+        accounts=core.accounts,
+        ledger=core.ledger,
+        supervisor=core.supervisor,
+        schedule=site.schedule,
+        recorder=core.recorder,
+        metrics=core.metrics,
+        health=site.health,
+        outbox=core.outbox,
+        counts=core.counts,
+        history=core.history,
+        settings=lambda: core.settings,
+        pool=core.database.pool_size,
     )
 
 

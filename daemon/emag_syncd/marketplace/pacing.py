@@ -110,6 +110,11 @@ class Pacer:
         """Send nothing for so long from now: the marketplace asked for it."""
         self._resume = max(self._resume, self._clock() + seconds)
 
+    def sent_within(self, seconds: float) -> int:
+        """Return how many requests were sent lately: at most as many as the longer window permits."""
+        since = self._clock() - seconds
+        return sum(1 for sent in self._sent if sent >= since)
+
     async def acquire(self, patience: Patience = at_once) -> float:
         """Wait until a request may be sent, and return the seconds waited.
 

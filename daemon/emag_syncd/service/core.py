@@ -13,12 +13,14 @@ from emag_syncd.notify.webhooks import CLAIM_SECONDS, Deliverer
 from emag_syncd.storage.budgets import Budgets
 from emag_syncd.storage.calls import CallLog
 from emag_syncd.storage.database import Database
+from emag_syncd.storage.history import History
 from emag_syncd.storage.ledger import Ledger
 from emag_syncd.storage.mirror import Mirror
 from emag_syncd.storage.outbox import Outbox
 from emag_syncd.storage.retention import Sweeper
 from emag_syncd.storage.scans import Scans
 from emag_syncd.supervision.accounts import Accounts
+from emag_syncd.supervision.counts import OfferCounts
 from emag_syncd.supervision.loops import Loop
 from emag_syncd.supervision.recorder import Recorder
 from emag_syncd.supervision.retention import Retention
@@ -61,6 +63,9 @@ class Core:
         self.accounts = Accounts(settings, Budgets(database.dedicated(), holder=str(self.worker)))
         self.ledger = self.new_ledger()
         self.mirror = Mirror(database, lease_seconds=settings.sync.lease_seconds)
+        self.counts = OfferCounts(self.mirror, self.metrics)
+        self.recorder.subscribe(self.counts.heard)
+        self.history = History(database)
         self.scans = Scans(database)
         self.outbox = Outbox(database, claim_seconds=CLAIM_SECONDS)
         self.webhooks = Deliverer(self.outbox, self.metrics, settings.webhooks)
@@ -139,6 +144,7 @@ class Core:
             await asyncio.wait_for(self.call_log.flush(), FLUSH_SECONDS)
         except (DatabaseError, TimeoutError) as error:
             log.warning("calls not logged", action="call_log_lost", error=str(error))
+        await self.counts.close()
         await self.webhooks.close()
         await self.accounts.close()
 

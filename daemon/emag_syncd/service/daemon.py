@@ -156,6 +156,10 @@ class Daemon:
             metrics=core.metrics,
             health=health,
             outbox=core.outbox,
+            counts=core.counts,
+            history=core.history,
+            settings=lambda: core.settings,
+            pool=core.database.pool_size,
         )
 
     async def _tell_systemd(self, core: Core, health: Health) -> None:

@@ -4,7 +4,7 @@ from emag_syncd.service.core import Core
 from emag_syncd.storage.outbox import Backlog
 from emag_syncd.supervision.health import Check
 from emag_syncd.supervision.loops import Loop
-from emag_syncd.telemetry.series import PoolState, ProductState
+from emag_syncd.telemetry.series import PoolState
 
 GAUGES_SECONDS = 30.0
 LATE_WEBHOOK_SECONDS = 3600.0
@@ -24,9 +24,7 @@ class Gauges:
         pool = self._core.database.pool_size()
         metrics.db_pool(PoolState.IN_USE, pool["used"])
         metrics.db_pool(PoolState.IDLE, pool["idle"])
-        for row in await self._core.mirror.states():
-            for state in ProductState:
-                metrics.stored(row["account_type"], state, row[state])
+        await self._core.counts.count()
         backlog = await self._core.outbox.backlog()
         metrics.webhook_backlog(backlog.pending, backlog.dead, backlog.oldest_pending_seconds)
         self._backlog = backlog

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from emag_syncd.service.databases import existing_database
 from emag_syncd.storage.database import Database
 from emag_syncd.storage.ledger import Ledger
 from emag_syncd.storage.mirror import Mirror
+from emag_syncd.supervision.freshness import late
 from emag_syncd.supervision.worker import this_worker
 from emag_syncd.telemetry.series import ProductState
 from emag_syncd.web.views import run_views
@@ -74,25 +75,14 @@ def _times(
     latest = max(last.values(), default=None)
     slots = {operation: _slots(settings, account, operation) for operation in SCHEDULED}
     planned = {operation: slot for operation, one in slots.items() if (slot := one.after(now))}
-    # A full sync reads everything that an incremental one does.
-    covered = {Operation.FULL: last.get(Operation.FULL), Operation.INCREMENTAL: latest}
     return {
         "last_success_at": latest,
         "last_successes": last,
         "next_run_at": min(planned.values(), default=None),
         "next_runs": planned,
-        "late": [operation for operation in SCHEDULED if _is_late(slots[operation], covered[operation], now)],
+        "late": late(slots, last, now),
     }
 
 
 def _slots(settings: Settings, account: AccountSettings, operation: Operation) -> Slots:
     return Slots(account.schedule(operation), key=f"{account.name}/{operation}", timezone=settings.schedule.timezone)
-
-
-def _is_late(slots: Slots, last: datetime | None, now: datetime) -> bool:
-    """Whether two slots went by without a success: one may be under way, or be made up for right now."""
-    latest = slots.latest(now)
-    if latest is None:
-        return False
-    before = slots.latest(latest - timedelta(seconds=1))
-    return last is None or before is None or last < before

@@ -128,6 +128,10 @@ class Schedule:
         found = {key: slots.after(now) for key, slots in self._slots.items()}
         return {key: slot for key, slot in found.items() if slot is not None}
 
+    def slots(self, account: str) -> dict[Operation, Slots]:
+        """Return the slots of an account's schedules; one that is off is left out."""
+        return {operation: slots for (name, operation), slots in self._slots.items() if name == account}
+
     def consider_continuing(self, account: str) -> None:
         """Take up the account's full scan if it was cut short, in its own good time."""
         if (account, Operation.FULL) in self._slots:

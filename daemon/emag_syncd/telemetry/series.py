@@ -34,13 +34,16 @@ CALL_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 90, 180)
 
 
 class ProductState(StrEnum):
-    """What a stored product is. ``sellable`` are among the active ones."""
+    """What a stored product is. From ``sellable`` on they are among the active ones."""
 
     ACTIVE = "active"
     INACTIVE = "inactive"
     END_OF_LIFE = "end_of_life"
     REMOVED = "removed"
     SELLABLE = "sellable"
+    OUT_OF_STOCK = "out_of_stock"
+    BUY_BUTTON_LOST = "buy_button_lost"
+    REJECTED = "rejected"
 
 
 class SchedulerOutcome(StrEnum):
@@ -141,7 +144,8 @@ class Series:
         )
         self.stored = self._gauge(
             "emag_products",
-            "Products in the database; sellable ones are counted as active too.",
+            "Products in the database; what is sellable, out of stock, without the buy button or rejected is counted"
+            " as active too.",
             self._per_account(state=tuple(ProductState)),
         )
 

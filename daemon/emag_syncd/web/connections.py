@@ -8,6 +8,7 @@ from aiohttp import web
 from emag_syncd.domain.calls import ApiCall
 from emag_syncd.domain.runs import ErrorKind
 from emag_syncd.marketplace.client import Client
+from emag_syncd.supervision.accounts import Account
 from emag_syncd.supervision.recorder import Recorder
 from emag_syncd.web.answers import ProblemError, answer
 from emag_syncd.web.parameters import ConnectionParameters, read_body
@@ -47,19 +48,7 @@ class Connections:
         return [web.post(f"{API}/test-connection", self._test)]
 
     async def _test(self, request: web.Request) -> web.Response:
-        wanted = await read_body(request, ConnectionParameters)
-        account = self._accounts.get(wanted.account_type)
-        client = Client(account.link, _Noted(self._recorder, account.name))
-        try:
-            async with asyncio.timeout(LONGEST_SECONDS):
-                total = await client.test_connection()
-        except TimeoutError:
-            raise ProblemError(
-                HTTPStatus.GATEWAY_TIMEOUT,
-                f"the marketplace gave account {account.name} no useful answer within {LONGEST_SECONDS:g} s",
-                kind=ErrorKind.MARKETPLACE_UNAVAILABLE,
-                remedy="try again later; if it stays so, see the log of this daemon for what came instead",
-            ) from None
+        account, total = await self.test((await read_body(request, ConnectionParameters)).account_type)
         return answer(
             {
                 "status": "success",
@@ -71,3 +60,21 @@ class Connections:
                 },
             }
         )
+
+    async def test(self, name: str) -> tuple[Account, int]:
+        """Return the account, and how many offers the marketplace says it has.
+
+        Raises ProblemError where that takes too long, and what stands in the way as SyncdError.
+        """
+        account = self._accounts.get(name)
+        client = Client(account.link, _Noted(self._recorder, account.name))
+        try:
+            async with asyncio.timeout(LONGEST_SECONDS):
+                return account, await client.test_connection()
+        except TimeoutError:
+            raise ProblemError(
+                HTTPStatus.GATEWAY_TIMEOUT,
+                f"the marketplace gave account {account.name} no useful answer within {LONGEST_SECONDS:g} s",
+                kind=ErrorKind.MARKETPLACE_UNAVAILABLE,
+                remedy="try again later; if it stays so, see the log of this daemon for what came instead",
+            ) from None

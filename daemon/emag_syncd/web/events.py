@@ -4,10 +4,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -28,6 +29,9 @@ PROGRESS_SECONDS = 0.25
 
 LOOK_SECONDS = 2.0
 """How often runs of other processes, and the health of this one, are looked at while somebody reads."""
+
+PULSE_LOOKS = 5
+"""Of so many looks one is told of, for what shows how long ago things were."""
 
 SILENCE_SECONDS = 15.0
 """After which a line is sent to show that the connection lives, to us and to what stands between."""
@@ -125,6 +129,7 @@ class Events:
         self._looker: asyncio.Task[None] | None = None
         self._health: list[bool] = []
         self._unsubscribe = parts.recorder.subscribe(self._heard)
+        self._uncount = parts.counts.subscribe(lambda: self.hub.publish("counted", {}))
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -133,6 +138,7 @@ class Events:
     async def close(self, _app: web.Application) -> None:
         """Let the readers go; they come back to the next process."""
         self._unsubscribe()
+        self._uncount()
         self.hub.close()
         if self._looker is not None:
             self._looker.cancel()
@@ -148,19 +154,24 @@ class Events:
             response = web.StreamResponse(
                 headers={hdrs.CONTENT_TYPE: "text/event-stream", "X-Accel-Buffering": "no"},
             )
-            await response.prepare(request)
-            after = self._begin(request.headers.get("Last-Event-ID", ""))
-            await response.write(f"retry: 2000\nid: {self.hub.name}-{after}\n\n".encode())
-            while not self.hub.closed:
-                if self.hub.missed(after):
-                    after = self.hub.latest
-                    await response.write(self._written(Event(after, "missed", {})))
-                events = self.hub.since(after)
-                text = b"".join(map(self._written, events)) or b": alive\n\n"
-                await response.write(text)
-                after = events[-1].number if events else after
-                await self.hub.wait(after, SILENCE_SECONDS)
+            # A reader who leaves in the middle of an event is no error.
+            with suppress(ConnectionResetError):
+                await response.prepare(request)
+                await self._tell(response, self._begin(request.headers.get("Last-Event-ID", "")))
             return response
+
+    async def _tell(self, response: web.StreamResponse, after: int) -> None:
+        """Send the events after this number, until the hub closes. Raises ConnectionResetError."""
+        await response.write(f"retry: 2000\nid: {self.hub.name}-{after}\n\n".encode())
+        while not self.hub.closed:
+            if self.hub.missed(after):
+                after = self.hub.latest
+                await response.write(self._written(Event(after, "missed", {})))
+            events = self.hub.since(after)
+            text = b"".join(map(self._written, events)) or b": alive\n\n"
+            await response.write(text)
+            after = events[-1].number if events else after
+            await self.hub.wait(after, SILENCE_SECONDS)
 
     def _begin(self, last: str) -> int:
         """Return the number of the event after which a reader goes on that has seen ``last``."""
@@ -194,7 +205,9 @@ class Events:
 
     async def _look(self) -> None:
         """See what other processes do, and how this one is, as long as somebody wants to know."""
-        while True:
+        for look in count():
+            if look % PULSE_LOOKS == 0:
+                self.hub.publish("pulse", {})
             checks = [check.ok for check in (*self._parts.health.live(), *self._parts.health.ready())]
             if self._health not in ([], checks):
                 self.hub.publish("health", {"ok": all(checks)})

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
@@ -45,7 +46,8 @@ def _strategy(value: Any) -> Any:
     return value
 
 
-def _moment(value: Any) -> datetime:
+def read_moment(value: Any) -> datetime:
+    """Return a time, in UTC unless it says otherwise. Raises ValueError with a sentence for a person."""
     text = str(value)
     # A plus sign that was not written as %2B arrives as a blank.
     text = re.sub(r"(?<=T)(\S+) (\d\d:?\d\d)$", r"\1+\2", text)
@@ -56,6 +58,7 @@ def _moment(value: Any) -> datetime:
         raise ValueError("must be an ISO 8601 time such as 2026-03-01T12:00:00Z") from None
 
 
+Moment: TypeAlias = Annotated[datetime, BeforeValidator(read_moment)]
 AccountName: TypeAlias = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]*$")]
 
 
@@ -85,12 +88,12 @@ class SyncParameters(Parameters):
             raise ValueError(f"filters go with mode selective only, and the mode is {self.mode}")
         return self
 
-    def run(self, account: str) -> RunRequest:
+    def run(self, account: str, trigger: Trigger) -> RunRequest:
         """Return the run of one account."""
         return RunRequest(
             account=account,
             operation=Operation.of_mode(self.mode),
-            trigger=Trigger.API,
+            trigger=trigger,
             filters=self.filters or {},
             max_pages=self.max_pages,
             page_size=self.items_per_page,
@@ -104,7 +107,7 @@ class HistoryParameters(Parameters):
     limit: int = Field(default=50, ge=1, le=100)
     account_type: AccountName | None = None
     status: Status | None = None
-    before: Annotated[datetime, BeforeValidator(_moment)] | None = None
+    before: Moment | None = None
 
 
 class CleanUpParameters(Parameters):
@@ -121,7 +124,11 @@ class ConnectionParameters(Parameters):
 
 def read_query(request: web.Request, model: type[M]) -> M:
     """Return what the address says. A parameter without a value counts as not given. Raises ProblemError."""
-    given = {name: value for name, value in request.query.items() if value}
+    return validated({name: value for name, value in request.query.items() if value}, model)
+
+
+def validated(given: Mapping[str, Any], model: type[M]) -> M:
+    """Return what was ``given`` as text. Raises ProblemError."""
     try:
         return model.model_validate(given)
     except ValidationError as error:

@@ -7,11 +7,14 @@ from aiohttp import web
 from emag_syncd.config import Http
 from emag_syncd.domain.errors import ConfigurationError
 from emag_syncd.web.connections import Connections
+from emag_syncd.web.console.actions import Actions
 from emag_syncd.web.console.assets import Assets
 from emag_syncd.web.console.errors import humane
+from emag_syncd.web.console.health import HealthPage
 from emag_syncd.web.console.login import Login
 from emag_syncd.web.console.overview import OverviewPage
 from emag_syncd.web.console.pages import Pages
+from emag_syncd.web.console.runs import RunPages
 from emag_syncd.web.events import Events
 from emag_syncd.web.guard import Guard
 from emag_syncd.web.manners import guarded, headed, mannered
@@ -88,18 +91,21 @@ def application(http: Http, parts: WebParts) -> web.Application:
     """Return the application: a group of routes a line."""
     guard, overview, events = Guard(http), Overview(parts), Events(parts)
     pages = Pages(guard.has_session)
-    login = Login(pages, guard)
+    login, syncs, connections = Login(pages, guard), Syncs(parts), Connections(parts)
     open_to_all = [*Probes(parts, guard).routes(), *Assets().routes(), *login.routes()]
     app = web.Application(client_max_size=MOST_BODY, middlewares=[mannered, humane(pages), guarded(guard, open_to_all)])
     app.add_routes(
         [
             *open_to_all,
             *login.guarded_routes(),
-            *Syncs(parts).routes(),
+            *syncs.routes(),
             *overview.routes(),
-            *Connections(parts).routes(),
+            *connections.routes(),
             *events.routes(),
-            *OverviewPage(pages, overview).routes(),
+            *OverviewPage(pages, overview, parts).routes(),
+            *RunPages(pages, parts).routes(),
+            *HealthPage(pages, parts).routes(),
+            *Actions(pages, syncs, connections).routes(),
         ]
     )
     app.on_response_prepare.append(headed)

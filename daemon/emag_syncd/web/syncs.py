@@ -11,7 +11,7 @@ from aiohttp import web
 from asyncpg import Record
 
 from emag_syncd.domain.errors import BusyError, SyncdError
-from emag_syncd.domain.runs import RunRequest, Status
+from emag_syncd.domain.runs import RunRequest, Status, Trigger
 from emag_syncd.supervision.supervisor import Handle
 from emag_syncd.web.answers import ProblemError, answer
 from emag_syncd.web.parameters import ALL, CleanUpParameters, SyncParameters, read_body, read_either
@@ -31,7 +31,7 @@ TOTALS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Skipped:
+class Skipped:
     """An account whose run did not start; ``sync_id`` is the run that is in the way, if that is why."""
 
     account_type: str
@@ -59,13 +59,19 @@ class Syncs:
 
     async def _start(self, request: web.Request) -> web.Response:
         wanted = await read_body(request, SyncParameters)
-        names = self._names(wanted.account_type)
-        handles, skipped = await self._start_each([wanted.run(name) for name in names])
+        handles, skipped = await self.start(wanted, Trigger.API)
         if wanted.run_async:
             return _accepted(handles, skipped)
         # Not awaited itself: when this request is cancelled, at shutdown, what others wait for must not be.
         await asyncio.wait({handle.finished for handle in handles})
         return _ended([await self._row(handle) for handle in handles], skipped)
+
+    async def start(self, wanted: SyncParameters, trigger: Trigger) -> tuple[list[Handle], list[Skipped]]:
+        """Start the runs that are asked for, and say which accounts were left out.
+
+        Raises BusyError when none is free, ProblemError and SyncdError for what else keeps all of them from starting.
+        """
+        return await self._start_each([wanted.run(name, trigger) for name in self._names(wanted.account_type)])
 
     def _names(self, account_type: str) -> list[str]:
         if account_type not in ALL:
@@ -77,21 +83,21 @@ class Syncs:
             )
         return self._accounts.names
 
-    async def _start_each(self, wanted: Sequence[RunRequest]) -> tuple[list[Handle], list[_Skipped]]:
+    async def _start_each(self, wanted: Sequence[RunRequest]) -> tuple[list[Handle], list[Skipped]]:
         """Start what is free. Raises BusyError when nothing is, and what else is wrong if nothing started yet."""
         handles: list[Handle] = []
-        skipped: list[_Skipped] = []
+        skipped: list[Skipped] = []
         busy: BusyError | None = None
         for index, one in enumerate(wanted):
             try:
                 handles.append(await self._supervisor.start(one))
             except BusyError as error:
                 busy = busy or error
-                skipped.append(_Skipped(one.account, str(error), error.run_id))
+                skipped.append(Skipped(one.account, str(error), error.run_id))
             except SyncdError as error:
                 if not handles:
                     raise
-                skipped.extend(_Skipped(left.account, str(error)) for left in wanted[index:])
+                skipped.extend(Skipped(left.account, str(error)) for left in wanted[index:])
                 break
         if busy is not None and not handles:
             raise busy
@@ -102,12 +108,16 @@ class Syncs:
         return row or _missing()
 
     async def _show(self, request: web.Request) -> web.Response:
-        row = await self._ledger.get(_sync_id(request)) or _missing()
+        row = await self._ledger.get(_sync_id(request.match_info["sync_id"])) or _missing()
         progress = await self._ledger.progress() if row["status"] == Status.RUNNING else []
         return answer(run_views([row], progress)[0])
 
     async def _cancel(self, request: web.Request) -> web.Response:
-        sync_id = _sync_id(request)
+        return answer(run_view(await self.cancel(request.match_info["sync_id"])))
+
+    async def cancel(self, text: str) -> Record:
+        """Cancel the run of this id and return its row. Raises ProblemError when it is not running, or is none."""
+        sync_id = _sync_id(text)
         was_running = await self._supervisor.cancel(sync_id)
         row = await self._ledger.get(sync_id) or _missing()
         if not was_running:
@@ -117,12 +127,11 @@ class Syncs:
                 sync_id=sync_id,
                 sync_status=row["status"],
             )
-        return answer(run_view(row))
+        return row
 
     async def _clean_up(self, request: web.Request) -> web.Response:
         minutes = (await read_either(request, CleanUpParameters)).timeout_minutes
-        rows = await self._ledger.clean_up(minutes)
-        self._supervisor.ended_elsewhere(rows)
+        rows = await self.clean_up(minutes)
         return answer(
             {
                 "status": "success",
@@ -135,15 +144,21 @@ class Syncs:
             }
         )
 
+    async def clean_up(self, minutes: int) -> list[Record]:
+        """End every run that has been running for longer, and return their rows. Raises DatabaseError."""
+        rows = await self._ledger.clean_up(minutes)
+        self._supervisor.ended_elsewhere(rows)
+        return rows
 
-def _sync_id(request: web.Request) -> UUID:
+
+def _sync_id(text: str) -> UUID:
     try:
-        return UUID(request.match_info["sync_id"])
+        return UUID(text)
     except ValueError:
         _missing()
 
 
-def _accepted(handles: Iterable[Handle], skipped: Sequence[_Skipped]) -> web.Response:
+def _accepted(handles: Iterable[Handle], skipped: Sequence[Skipped]) -> web.Response:
     leases = [handle.lease for handle in handles]
     message = ", ".join(f"sync of account {lease.account} started" for lease in leases)
     return answer(
@@ -161,7 +176,7 @@ def _accepted(handles: Iterable[Handle], skipped: Sequence[_Skipped]) -> web.Res
     )
 
 
-def _ended(rows: Sequence[Record], skipped: Sequence[_Skipped]) -> web.Response:
+def _ended(rows: Sequence[Record], skipped: Sequence[Skipped]) -> web.Response:
     message = ", ".join(
         f"sync of account {row['account_type']} {row['status']} with {row['processed_items']} offers" for row in rows
     )
@@ -184,7 +199,7 @@ def _ended(rows: Sequence[Record], skipped: Sequence[_Skipped]) -> web.Response:
     )
 
 
-def _with_skipped(message: str, skipped: Iterable[_Skipped]) -> str:
+def _with_skipped(message: str, skipped: Iterable[Skipped]) -> str:
     return "; ".join([message, *(f"account {one.account_type} was left out: {one.reason}" for one in skipped)])
 
 

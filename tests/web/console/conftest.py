@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Any, TypeAlias
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, Response, ViewportSize, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, Response, ViewportSize, async_playwright, expect
 
 from tests.support.daemon import Site
 
@@ -16,6 +16,8 @@ PATIENCE_MS = 30_000
 
 DESKTOP: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}
+
+expect.set_options(timeout=PATIENCE_MS)
 
 Opener: TypeAlias = Callable[..., Awaitable[Page]]
 

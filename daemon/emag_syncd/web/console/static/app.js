@@ -30,7 +30,9 @@ async function refresh(kinds) {
   if (!parts.length) return;
   const turn = ++refreshing;
   const answer = await fetch(location.href, { headers: { "HX-Request": "true" } }).catch(() => null);
-  if (!answer?.ok || turn !== refreshing) return;
+  if (turn !== refreshing || !answer) return;
+  await tellTrouble(answer, kinds);
+  if (!answer.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of parts) {
     const fresh = page.getElementById(part.id);
@@ -44,6 +46,18 @@ async function refresh(kinds) {
   }
 }
 
+// What the server can't show now is said above what it showed last, and tried again.
+const trouble = document.getElementById("trouble");
+const all = ["run", "change", "count", "health"];
+let retrying = 0;
+async function tellTrouble(answer, kinds) {
+  clearTimeout(retrying);
+  const problem = answer.ok ? null : await answer.json().catch(() => ({}));
+  trouble.hidden = answer.ok;
+  trouble.textContent = problem ? `${trouble.dataset.words} ${problem.detail ?? answer.status}` : "";
+  if (problem) retrying = setTimeout(() => refresh(new Set([...all, ...kinds])), 5000);
+}
+
 // Events come in bursts; the page follows once a second at most.
 const pending = new Set();
 let timer = 0;
@@ -54,7 +68,7 @@ function soon(kind) {
     pending.clear();
     timer = 0;
     refresh(kinds);
-  }, 400);
+  }, 1000);
 }
 
 function progressed(data) {
@@ -83,7 +97,8 @@ function follow() {
   let connected = false;
   source.addEventListener("open", () => {
     document.body.dataset.connection = "live";
-    if (connected) refresh(new Set(["run", "change", "health"])); // what was missed meanwhile
+    if (connected) refresh(new Set(all)); // what was missed meanwhile
+    if (connected && document.querySelector("[data-retry]")) location.reload();
     connected = true;
   });
   source.addEventListener("error", () => {
@@ -95,20 +110,43 @@ function follow() {
     soon("change");
   });
   for (const kind of ["started", "ended", "lost"]) source.addEventListener(kind, () => soon("run"));
-  source.addEventListener("health", () => soon("health"));
+  source.addEventListener("pulse", () => soon("pulse"));
+  source.addEventListener("counted", () => soon("count"));
+  source.addEventListener("missed", () => all.forEach(soon));
+  source.addEventListener("health", () => {
+    if (document.querySelector("[data-retry]")) location.reload();
+    all.forEach(soon); // what could be shown may be what can't, and the other way round
+  });
   window.addEventListener("pagehide", () => source.close(), { once: true });
+}
+
+function show(dialog, fill) {
+  for (const [name, value] of Object.entries(fill)) dialog.querySelector(`[name="${CSS.escape(name)}"]`).value = value;
+  dialog.querySelector(".outcome")?.replaceChildren();
+  dialog.showModal();
 }
 
 document.addEventListener("click", (event) => {
   const opener = event.target.closest("[data-opens]");
-  if (opener) document.getElementById(opener.dataset.opens)?.showModal();
+  if (opener) show(document.getElementById(opener.dataset.opens), JSON.parse(opener.dataset.fill ?? "{}"));
   if (event.target.closest("[data-closes]")) event.target.closest("dialog").close();
 });
 document.addEventListener("htmx:afterRequest", (event) => {
-  if (event.detail.successful) event.target.closest?.("dialog")?.close();
+  if (event.detail.xhr?.status && event.detail.xhr.status < 400) event.target.closest?.("dialog")?.close();
+});
+// A refusal stays with the form that it is about; one that is no page is put into words here.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { xhr, requestConfig } = event.detail;
+  if (xhr.status < 400) return;
+  const place = requestConfig.elt.closest("dialog")?.querySelector(".outcome");
+  if (place) [event.detail.target, event.detail.swapOverride] = [place, "innerHTML"];
+  if (xhr.getResponseHeader("Content-Type")?.startsWith("text/html")) return;
+  const toast = Object.assign(document.createElement("div"), { className: "toast bad" });
+  try { toast.textContent = JSON.parse(xhr.responseText).detail; } catch { toast.textContent = xhr.statusText; }
+  event.detail.serverResponse = toast.outerHTML;
 });
 document.addEventListener("htmx:sendError", () => { document.body.dataset.connection = "lost"; });
-document.addEventListener("htmx:afterSwap", (event) => keepCurrent(event.target));
+document.addEventListener("htmx:afterSwap", () => keepCurrent(document));
 new MutationObserver((records) => {
   for (const record of records) for (const toast of record.addedNodes) if (toast.nodeType === 1) setTimeout(() => toast.remove(), 8000);
 }).observe(document.getElementById("toasts"), { childList: true });

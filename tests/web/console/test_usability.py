@@ -1,0 +1,59 @@
+"""Every page for every reader: by keyboard, screen reader, telephone, in the dark."""
+
+import pytest
+from playwright.async_api import expect
+
+from emag_syncd.sandbox import Sandbox
+from tests.support.daemon import Site
+from tests.web.conftest import API, hang, running
+from tests.web.console.accessibility import assert_usable
+from tests.web.console.conftest import DESKTOP, PHONE, Opener
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+async def test_the_pages_are_usable(site: Site, sandbox: Sandbox, visit: Opener, *, phone: bool) -> None:
+    """axe-core finds nothing serious on any page, light or dark, and none is wider than its window."""
+    sandbox.accounts["fbe"].access.refused = 403
+    failed = (await site.post(f"{API}/sync", {"account_type": "fbe", "mode": "full"})).json["sync_id"]
+    await site.post(f"{API}/sync", {"account_type": "main", "mode": "full"})
+    hang(sandbox, "main")
+    await running(site, "main")
+    await site.core.call_log.flush()
+    page = await visit(site, viewport=PHONE if phone else DESKTOP, language="ro" if phone else "en")
+    for path in ("/", "/runs", f"/runs/{failed}", "/health", "/nowhere"):
+        await page.goto(path)
+        for scheme in ("light", "dark"):
+            await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+            await assert_usable(page)
+    await page.goto("/")
+    await page.click("#ask-sync")
+    await page.locator("dialog#sync summary").click()
+    await assert_usable(page)
+
+
+async def test_the_keyboard_is_enough(site: Site, visit: Opener) -> None:
+    """The first key leads past the bar; a dialog opens, takes the focus, and gives it back on Escape."""
+    page = await visit(site)
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("main")).to_be_focused()
+    await page.locator("#ask-sync").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("dialog#sync")).to_be_visible()
+    assert await page.evaluate("document.activeElement.closest('dialog')?.id") == "sync"
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#ask-sync")).to_be_focused()
+
+
+async def test_a_page_weighs_little(site: Site, visit: Opener) -> None:
+    """All that the overview needs comes to less than 150 KB."""
+    await site.post(f"{API}/sync", {"mode": "full"})
+    page = await visit(site)
+    sizes = await page.evaluate(
+        "performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation'))"
+        ".filter(one => !one.name.endsWith('/events')).map(one => one.transferSize)"
+    )
+    assert len(sizes) >= 4
+    assert sum(sizes) < 150_000
