@@ -5,7 +5,19 @@ import pytest
 from emag_syncd import __version__
 from tests.cli.support import Desk, ended, spawned
 
-COMMANDS = ("run", "demo", "migrate", "check", "sync", "status", "cleanup-stuck", "config", "alerts", "dashboard")
+COMMANDS = (
+    "run",
+    "demo",
+    "migrate",
+    "check",
+    "sync",
+    "status",
+    "cleanup-stuck",
+    "export",
+    "config",
+    "alerts",
+    "dashboard",
+)
 
 
 async def test_help_names_every_command(desk: Desk) -> None:
@@ -52,6 +64,10 @@ async def test_the_version_is_the_package_s(desk: Desk) -> None:
         (["sync", "main", "--id", "3"], "add --mode selective"),
         (["cleanup-stuck", "--older-than-minutes", "4"], "greater than or equal to 5"),
         (["alerts", "--runbook", "wiki#page"], "is no address of a page: write it as https://host/path"),
+        (["export"], "Missing argument"),
+        (["export", "everything"], "everything"),
+        (["export", "products", "--format", "xml"], "--format"),
+        (["export", "history", "--search", "x"], "--search goes with products and changes only"),
         (["dashboard", "main"], "unexpected extra argument"),
         (["demo", "--port", "99999"], "less than or equal to 65535"),
         (["--config", "somewhere", "demo"], "nothing to configure"),

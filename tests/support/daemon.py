@@ -109,6 +109,7 @@ async def serving(settings: Settings, database_url: str) -> AsyncIterator[Site]:
             history=core.history,
             settings=lambda: core.settings,
             pool=database.pool_size,
+            catalogue=core.catalogue,
         ),
     )
     await web.start()

@@ -33,6 +33,7 @@ def parts_of(site: Site) -> WebParts:
         history=core.history,
         settings=lambda: core.settings,
         pool=core.database.pool_size,
+        catalogue=core.catalogue,
     )
 
 

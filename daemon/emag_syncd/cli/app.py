@@ -15,6 +15,8 @@ from emag_syncd.cli.printing import PROGRAM, say
 LARGEST_ID = 4_294_967_295
 
 Mode: TypeAlias = Literal["full", "incremental", "selective"]
+What: TypeAlias = Literal["products", "changes", "history"]
+Format: TypeAlias = Literal["csv", "jsonl"]
 
 webhook_app = typer.Typer(help="Try who is told of runs and changes, and put back what could not be delivered.")
 app = typer.Typer(
@@ -178,6 +180,30 @@ def cleanup_stuck(
     from emag_syncd.cli.upkeep import clean_up
 
     return clean_up(context.obj, older_than_minutes)
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    *,
+    what: Annotated[
+        What, typer.Argument(metavar="products|changes|history", help="What to write; history is the runs.")
+    ],
+    form: Annotated[Format, typer.Option("--format", help="For spreadsheets, or a line of JSON each.")] = "csv",
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to; it is there only once it is whole. Otherwise standard output."),
+    ] = None,
+    account: Annotated[str | None, typer.Option(metavar="NAME", help="Of this account only.")] = None,
+    search: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Of products with this name, part number, key or EAN only.")
+    ] = None,
+) -> int:
+    """Write what is stored as CSV or JSON Lines, at any size."""
+    from emag_syncd.cli.export import Wanted, export
+    from emag_syncd.domain.products import ProductFilter
+
+    return export(context.obj, Wanted(what, form, output, ProductFilter(account=account, search=search)))
 
 
 @app.command()

@@ -12,6 +12,7 @@ from emag_syncd.marketplace.client import Client
 from emag_syncd.service.databases import database_address, open_database, require_schema
 from emag_syncd.storage.budgets import Budgets
 from emag_syncd.storage.calls import CallLog
+from emag_syncd.storage.catalogue import REMEDY, Catalogue
 from emag_syncd.storage.database import Database
 from emag_syncd.supervision.accounts import Account, run_settings
 from emag_syncd.supervision.worker import this_worker
@@ -57,12 +58,19 @@ async def check(settings: Settings) -> AsyncGenerator[Finding, None]:
             yield Finding("database", database.name)
             await require_schema(database)
             yield Finding("schema", "up to date")
+            yield await _search(database)
             usable: Database | None = database
         except (ConfigurationError, DatabaseError) as error:
             yield Finding("schema" if database else "database", error=error)
             usable = None
         async for finding in _accounts(settings, usable):
             yield finding
+
+
+async def _search(database: Database) -> Finding:
+    if await Catalogue(database).is_searchable():
+        return Finding("search", "by index")
+    return Finding("search", f"slow, as it reads every product: {REMEDY}")
 
 
 async def _accounts(settings: Settings, database: Database | None) -> AsyncGenerator[Finding, None]:

@@ -12,6 +12,7 @@ from emag_syncd.domain.runs import ErrorKind, Outcome, Status
 from emag_syncd.notify.webhooks import CLAIM_SECONDS, Deliverer
 from emag_syncd.storage.budgets import Budgets
 from emag_syncd.storage.calls import CallLog
+from emag_syncd.storage.catalogue import Catalogue
 from emag_syncd.storage.database import Database
 from emag_syncd.storage.history import History
 from emag_syncd.storage.ledger import Ledger
@@ -67,6 +68,7 @@ class Core:
         self.recorder.subscribe(self.counts.heard)
         self.history = History(database)
         self.scans = Scans(database)
+        self.catalogue = Catalogue(database)
         self.outbox = Outbox(database, claim_seconds=CLAIM_SECONDS)
         self.webhooks = Deliverer(self.outbox, self.metrics, settings.webhooks)
         self.retention = Retention(Sweeper(database), self.metrics, lambda: self.settings)

@@ -160,6 +160,7 @@ class Daemon:
             history=core.history,
             settings=lambda: core.settings,
             pool=core.database.pool_size,
+            catalogue=core.catalogue,
         )
 
     async def _tell_systemd(self, core: Core, health: Health) -> None:

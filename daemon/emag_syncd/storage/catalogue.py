@@ -71,18 +71,16 @@ class Catalogue:
         ``after`` must be of the same order. Rows have every column but ``raw`` and the hashes.
         """
         query = sql.page_descending if sort.descending else sql.page
-        values = {**_matching(wanted), **_after(after), "limit": limit + 1, "skip": skip}
+        values = {**matching(wanted), **_after(after), "limit": limit + 1, "skip": skip}
         values |= {"key": sort.key, "kind": _KINDS.get(sort.key, "number")}
-        async with self._planned() as conn:
-            rows = [row async for row in query(conn, **values)]
+        rows = await self.rows(query, **values)
         is_last = len(rows) <= limit
         rows = rows[:limit]
-        last = None if is_last or not rows else rows[-1]
-        return ProductPage(rows, last and Place(str(sort), last["place"], last["account_type"], last["emag_id"]))
+        return ProductPage(rows, None if is_last else _place(sort, rows[-1]))
 
     async def total(self, wanted: ProductFilter) -> Total:
         """Return how many products match."""
-        values = _matching(wanted)
+        values = matching(wanted)
         async with self._planned() as conn:
             count = int(await sql.count_up_to(conn, **values, most=COUNTED + 1))
             if count <= COUNTED:
@@ -131,12 +129,15 @@ class Catalogue:
         Whoever follows them misses none: of what several accounts write at once, nothing is shown before all of it
         that comes earlier has been committed.
         """
+        return await self.settled_changes(sql.changes_after, after=after, account=account, kind=kind, limit=limit)
+
+    async def settled_changes(self, query: Any, **values: Any) -> list[Record]:
+        """Return what a query finds among the changes below which no other can appear any more."""
         async with self._connections.use() as conn, conn.transaction(isolation="read_committed", readonly=True):
             await sql.plan_with_values(conn)
             # A statement of its own: what the next one sees must be no older than this.
             settled = await sql.settled(conn)
-            found = sql.changes_after(conn, after=after, settled=settled, account=account, kind=kind, limit=limit)
-            return [row async for row in found]
+            return [row async for row in query(conn, settled=settled, **values)]
 
     async def changes_before(
         self,
@@ -152,11 +153,18 @@ class Catalogue:
 
         ``column`` is one that changed.
         """
+        values = {"before": before, "limit": limit, "account": account, "kind": kind, "run_id": run_id}
+        return await self.rows(sql.changes_before, **values, column=column)
+
+    async def rows(self, query: Any, **values: Any) -> list[Record]:
+        """Return what a query finds, planned with its values."""
         async with self._planned() as conn:
-            found = sql.changes_before(
-                conn, before=before, limit=limit, account=account, kind=kind, run_id=run_id, column=column
-            )
-            return [row async for row in found]
+            return [row async for row in query(conn, **values)]
+
+    async def endings(self, days: int) -> dict[str, int]:
+        """Return how many runs that began in these last days ended in each status."""
+        async with self._connections.use() as conn:
+            return {row["status"]: row["runs"] async for row in sql.endings(conn, days=days)}
 
     async def is_searchable(self) -> bool:
         """Tell whether searching has its index; ``REMEDY`` says what to do where it has not."""
@@ -171,7 +179,11 @@ class Catalogue:
             yield conn
 
 
-def _matching(wanted: ProductFilter) -> dict[str, Any]:
+def _place(sort: Sort, row: Record) -> Place:
+    return Place(str(sort), row["place"], row["account_type"], row["emag_id"])
+
+
+def matching(wanted: ProductFilter) -> dict[str, Any]:
     """Return the values of the conditions that a filter is."""
     words = sorted((wanted.search or "").split(), key=len, reverse=True)
     patterns = [_containing(word) for word in words]

@@ -20,7 +20,10 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from emag_syncd.domain import filters
+from emag_syncd.domain.changes import ChangeKind
+from emag_syncd.domain.products import SORTS, BuyButton, Place, ProductFilter, Removed, Sellable, Sort
 from emag_syncd.domain.runs import Operation, RunRequest, Status, Trigger
+from emag_syncd.domain.sellability import Obstacle
 from emag_syncd.web.answers import ProblemError
 
 ALL = frozenset({"all", "both"})
@@ -29,6 +32,7 @@ ALL = frozenset({"all", "both"})
 JSON = "application/json"
 MIRROR = "emag_priority"
 MOST_PAGES = 1_000_000
+LARGEST = 2**63 - 1
 LONGEST_BODY_SECONDS = 10.0
 
 M = TypeVar("M", bound=BaseModel)
@@ -56,6 +60,20 @@ def read_moment(value: Any) -> datetime:
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise ValueError("must be an ISO 8601 time such as 2026-03-01T12:00:00Z") from None
+
+
+def _sort(value: Any) -> Sort:
+    if value not in SORTS:
+        raise ValueError(f"must be one of {', '.join(SORTS)}")
+    return Sort.of(value)
+
+
+def _place(value: Any) -> Place:
+    return Place.of(str(value))
+
+
+def _one_account(account_type: str | None) -> str | None:
+    return None if account_type in ALL else account_type
 
 
 Moment: TypeAlias = Annotated[datetime, BeforeValidator(read_moment)]
@@ -108,6 +126,70 @@ class HistoryParameters(Parameters):
     account_type: AccountName | None = None
     status: Status | None = None
     before: Moment | None = None
+
+
+class FilterParameters(Parameters):
+    """Which products are meant."""
+
+    account_type: AccountName | None = None
+    search: Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")] | None = None
+    status: int | None = Field(default=None, ge=0, le=9)
+    sellable: Sellable | None = None
+    why_not: Obstacle | None = None
+    in_stock: bool | None = None
+    validation_status: int | None = Field(default=None, ge=0, le=99)
+    buy_button: BuyButton | None = None
+    removed: Removed = Removed.NO
+
+    def wanted(self) -> ProductFilter:
+        """Return what they mean."""
+        return ProductFilter(
+            account=_one_account(self.account_type),
+            search=self.search,
+            status=self.status,
+            sellable=self.sellable,
+            obstacle=self.why_not,
+            in_stock=self.in_stock,
+            validation_status=self.validation_status,
+            buy_button=self.buy_button,
+            removed=self.removed,
+        )
+
+
+class ProductParameters(FilterParameters):
+    """Which products to list, in which order and from where on."""
+
+    skip: int = Field(default=0, ge=0, le=LARGEST)
+    limit: int = Field(default=50, ge=1, le=1000)
+    sort: Annotated[Sort, BeforeValidator(_sort)] = Sort()
+    after: Annotated[Place, BeforeValidator(_place)] | None = None
+
+    @model_validator(mode="after")
+    def _continues(self) -> "ProductParameters":
+        if self.after is not None and self.after.sort != str(self.sort):
+            raise ValueError(f"after is of an answer sorted by {self.after.sort}, and sort is {self.sort}")
+        return self
+
+
+class ChangesOfParameters(Parameters):
+    """Which changes of one product to list."""
+
+    limit: int = Field(default=50, ge=1, le=1000)
+    before: int | None = Field(default=None, ge=0, le=LARGEST)
+
+
+class ChangesParameters(Parameters):
+    """Which changes to list."""
+
+    after: int = Field(default=0, ge=0, le=LARGEST)
+    limit: int = Field(default=100, ge=1, le=1000)
+    account_type: AccountName | None = None
+    kind: ChangeKind | None = None
+
+    @property
+    def account(self) -> str | None:
+        """The one account that is meant, if it is one."""
+        return _one_account(self.account_type)
 
 
 class CleanUpParameters(Parameters):

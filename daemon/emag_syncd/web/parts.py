@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from emag_syncd.config import Settings
+from emag_syncd.storage.catalogue import Catalogue
 from emag_syncd.storage.history import History
 from emag_syncd.storage.ledger import Ledger
 from emag_syncd.storage.outbox import Outbox
@@ -34,3 +35,4 @@ class WebParts:
     history: History
     settings: Callable[[], Settings]
     pool: Callable[[], dict[str, int]]
+    catalogue: Catalogue

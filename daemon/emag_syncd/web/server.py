@@ -16,11 +16,13 @@ from emag_syncd.web.console.overview import OverviewPage
 from emag_syncd.web.console.pages import Pages
 from emag_syncd.web.console.runs import RunPages
 from emag_syncd.web.events import Events
+from emag_syncd.web.exports import Exports
 from emag_syncd.web.guard import Guard
 from emag_syncd.web.manners import guarded, headed, mannered
 from emag_syncd.web.overview import Overview
 from emag_syncd.web.parts import WebParts
 from emag_syncd.web.probes import Probes
+from emag_syncd.web.products import Products
 from emag_syncd.web.syncs import Syncs
 
 __all__ = ["WebParts", "WebServer"]
@@ -102,6 +104,8 @@ def application(http: Http, parts: WebParts) -> web.Application:
             *overview.routes(),
             *connections.routes(),
             *events.routes(),
+            *Products(parts).routes(),
+            *Exports(parts).routes(),
             *OverviewPage(pages, overview, parts).routes(),
             *RunPages(pages, parts).routes(),
             *HealthPage(pages, parts).routes(),

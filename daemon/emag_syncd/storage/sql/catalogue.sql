@@ -135,3 +135,25 @@ ORDER BY c.id DESC LIMIT :limit;
 -- name: is_searchable$
 -- Whether names and part numbers have their index, which needs an extension.
 SELECT to_regclass('emag_products_by_words') IS NOT NULL;
+
+-- name: changes_of_matching
+-- Those of the products that match, oldest first.
+SELECT c.id, c.account_type, c.emag_id, c.sync_log_id, c.changed_at, c.kind, c.changes
+FROM emag_products AS p
+JOIN emag_product_changes AS c ON c.account_type = p.account_type AND c.emag_id = p.emag_id
+WHERE c.id > :after AND c.id <= :settled
+    AND
+    /* matching */
+ORDER BY c.id LIMIT :limit;
+
+-- name: runs_after
+SELECT * FROM emag_sync_logs
+WHERE (:account::text IS NULL OR account_type = :account)
+    AND (:after_id::uuid IS NULL OR (started_at, id) > (:after_start::timestamptz, :after_id))
+ORDER BY started_at, id LIMIT :limit;
+
+-- name: endings
+-- How the runs that began within so many days ended.
+SELECT status, count(*) AS runs FROM emag_sync_logs
+WHERE started_at > now() - make_interval(days => :days) AND status <> 'running'
+GROUP BY status;

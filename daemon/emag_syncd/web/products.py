@@ -1,0 +1,171 @@
+"""The stored products: lists of them, one of them, what changed, and how many there are."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, cast
+
+import msgspec
+from aiohttp import web
+from asyncpg import Record
+
+from emag_syncd.domain.offers import COLUMNS
+from emag_syncd.domain.runs import Operation, Status
+from emag_syncd.domain.sellability import obstacles
+from emag_syncd.web.answers import ProblemError, answer
+from emag_syncd.web.parameters import (
+    LARGEST,
+    ChangesOfParameters,
+    ChangesParameters,
+    ProductParameters,
+    read_query,
+)
+from emag_syncd.web.parts import API, WebParts
+from emag_syncd.web.views import run_views
+
+RECENT = 10
+RATED_DAYS = 7
+COUNTS_AGE_SECONDS = 10.0
+"""How old the numbers of products may be: counting a million of them takes half a second."""
+
+Successes = Mapping[tuple[str, Operation], datetime]
+
+
+class Products:
+    """The stored products and their changes."""
+
+    def __init__(self, parts: WebParts) -> None:
+        """Read them with ``parts``."""
+        self._catalogue = parts.catalogue
+        self._ledger = parts.ledger
+        self._accounts = parts.accounts
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        one = f"{API}/products/{{account}}/{{emag_id}}"
+        return [
+            web.get(f"{API}/products", self._list),
+            web.get(one, self._show),
+            web.get(f"{one}/changes", self._history),
+            web.get(f"{API}/changes", self._changes),
+            web.get(f"{API}/statistics", self._statistics),
+        ]
+
+    async def _list(self, request: web.Request) -> web.Response:
+        wanted = read_query(request, ProductParameters)
+        which = wanted.wanted()
+        page = await self._catalogue.page(which, wanted.sort, limit=wanted.limit, skip=wanted.skip, after=wanted.after)
+        total = await self._catalogue.total(which)
+        successes = await self._ledger.last_successes()
+        pagination = {
+            "skip": wanted.skip,
+            "limit": wanted.limit,
+            "total": total.count,
+            "total_is_estimate": total.is_estimate,
+            "next": page.next and str(page.next),
+        }
+        products = [product_view(row, successes) for row in page.rows]
+        return answer({"status": "success", "data": {"products": products, "pagination": pagination}})
+
+    async def _show(self, request: web.Request) -> web.Response:
+        account, emag_id = _named(request)
+        row = await self._catalogue.one(account, emag_id)
+        if row is None:
+            raise _missing(account, emag_id)
+        view = product_view(row, await self._ledger.last_successes())
+        return answer({"status": "success", "data": view | {"raw": row["raw"] and msgspec.Raw(row["raw"])}})
+
+    async def _history(self, request: web.Request) -> web.Response:
+        account, emag_id = _named(request)
+        wanted = read_query(request, ChangesOfParameters)
+        rows = await self._catalogue.history(account, emag_id, limit=wanted.limit, before=wanted.before)
+        if not rows and await self._catalogue.one(account, emag_id) is None:
+            raise _missing(account, emag_id)
+        return answer({"status": "success", "data": {"changes": list(map(change_view, rows)), "count": len(rows)}})
+
+    async def _changes(self, request: web.Request) -> web.Response:
+        wanted = read_query(request, ChangesParameters)
+        rows = await self._catalogue.changes_after(
+            wanted.after, limit=wanted.limit, account=wanted.account, kind=wanted.kind
+        )
+        data = {
+            "changes": list(map(change_view, rows)),
+            "count": len(rows),
+            "next_after": rows[-1]["id"] if rows else wanted.after,
+        }
+        return answer({"status": "success", "data": data})
+
+    async def _statistics(self, _request: web.Request) -> web.Response:
+        states = {
+            row["account_type"]: dict(row) for row in await self._catalogue.states(max_age_seconds=COUNTS_AGE_SECONDS)
+        }
+        endings = await self._catalogue.endings(RATED_DAYS)
+        ended = sum(endings.values())
+        by_account = {
+            name: states[name]["offers"] if name in states else 0 for name in {*self._accounts.names, *states}
+        }
+        return answer(
+            {
+                "status": "success",
+                "products_by_account": dict(sorted(by_account.items())),
+                "total_products": sum(by_account.values()),
+                "accounts": list(states.values()),
+                "recent_syncs": run_views(await self._ledger.history(limit=RECENT), await self._ledger.progress()),
+                "syncs_by_status": endings,
+                "success_rate": endings.get(Status.COMPLETED, 0) / ended if ended else None,
+                "success_rate_days": RATED_DAYS,
+            }
+        )
+
+
+def product_view(row: Record, successes: Successes) -> dict[str, Any]:
+    """Return a product under its columns' names and, beside them, under those that the ERP has for them."""
+    account = row["account_type"]
+    return {
+        "id": f"{account}/{row['emag_id']}",
+        "emag_id": row["emag_id"],
+        "account_type": account,
+        "sku": row["part_number"],
+        "price": row["sale_price"],
+        "stock_quantity": row["general_stock"],
+        "is_active": row["status"] == 1 and row["removed_at"] is None,
+        "last_synced_at": _synced_at(row, successes),
+        **{name: row[name] for name in COLUMNS},
+        "why_not": obstacles(dict(row)),
+        "first_seen_at": row["first_seen_at"],
+        "updated_at": row["updated_at"],
+        "removed_at": row["removed_at"],
+    }
+
+
+def change_view(row: Record) -> dict[str, Any]:
+    """Return a change, with what changed as JSON."""
+    return {name: msgspec.Raw(value) if name == "changes" else value for name, value in row.items()}
+
+
+def _synced_at(row: Record, successes: Successes) -> datetime:
+    """Return when the product was last known to be as it is here.
+
+    It changed then, or a full sync that completed later found it unchanged; of an active one an incremental one did.
+    """
+    if row["removed_at"] is not None:
+        return cast("datetime", row["removed_at"])
+    operations = [Operation.FULL, *([Operation.INCREMENTAL] if row["status"] == 1 else [])]
+    seen = [successes[row["account_type"], one] for one in operations if (row["account_type"], one) in successes]
+    changed_at: datetime = row["updated_at"]
+    return max([changed_at, *seen])
+
+
+def _named(request: web.Request) -> tuple[str, int]:
+    account, text = request.match_info["account"], request.match_info["emag_id"]
+    is_number = text.isascii() and text.isdigit() and int(text) <= LARGEST
+    if not is_number or "\x00" in account or not account.isprintable():
+        raise _missing(account, text)
+    return account, int(text)
+
+
+def _missing(account: str, emag_id: object) -> ProblemError:
+    return ProblemError(
+        HTTPStatus.NOT_FOUND,
+        f"there is no product {emag_id} of account {account}: see {API}/products for those there are",
+    )
