@@ -1,6 +1,9 @@
 """Fixtures of the whole suite: one PostgreSQL a session, one database a test."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+import logging
+import math
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -39,6 +42,40 @@ def pytest_configure(config: pytest.Config) -> None:
     path = config.getoption("--recoveries")
     if path is not None and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Bookkeeper(path))
+
+
+def debugged_loop() -> asyncio.AbstractEventLoop:
+    """Make an event loop that does not count what is slow: on a busy machine everything is, now and then."""
+    loop = asyncio.new_event_loop()
+    loop.slow_callback_duration = math.inf
+    return loop
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Give the loops of all tests; their debug mode is on in pyproject.toml."""
+    return {"debugged": debugged_loop}
+
+
+class Complaints(logging.Handler):
+    """What asyncio has to say against a test: errors nobody asked for, tasks and transports left behind."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(self.format(record))
+
+
+@pytest.fixture(autouse=True)
+def no_complaints() -> Iterator[None]:
+    """Let a test fail of whatever asyncio would only have logged."""
+    complaints = Complaints()
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(complaints)
+    yield
+    logger.removeHandler(complaints)
+    assert not complaints.texts, "\n".join(complaints.texts)
 
 
 @pytest.fixture

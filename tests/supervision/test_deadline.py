@@ -27,6 +27,7 @@ from tests.support.syncing import ended
 from tests.support.waiting import until
 
 SHORT = {"timeout_seconds": 0.2, "abandon_after_seconds": 0.1}
+UNHURRIED = {"timeout_seconds": 3}
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(0.2, "0.2"), (1.0, "1")])
@@ -53,7 +54,7 @@ async def test_what_was_written_before_a_timeout_stays(database: Database) -> No
         context.unrecorded.rate_limit_hits += 1
         return await for_ever(context)
 
-    async with core_on(database, write_and_hang, sync=SHORT) as core:
+    async with core_on(database, write_and_hang, sync=UNHURRIED) as core:
         end = await ended(await start(core))
         assert end.counted("processed", "created") == (2, 2)
         assert [end[name] for name in ("pages_processed", "api_requests_made", "rate_limit_hits")] == [1, 3, 1]
