@@ -106,7 +106,7 @@ async def test_what_systemd_hears(configure: Configure, manager: Manager) -> Non
         assert await daemon.get("/readyz") == 200
         heard = await manager.hears("WATCHDOG=1")
         assert heard[0] == "READY=1"
-        assert "STATUS=1 accounts, idle" in heard + await manager.hears("WATCHDOG=1")
+        assert "STATUS=1 account, idle" in heard + await manager.hears("WATCHDOG=1")
         daemon.send(signal.SIGTERM)
         assert await daemon.ended() == 0
         assert "STOPPING=1\nEXTEND_TIMEOUT_USEC=15000000" in manager.heard()

@@ -74,7 +74,7 @@ def test_installed_by_the_page(running: Machine) -> None:
     """The commands of the page work as they stand there; the daemon is ready, and systemd shows what it says."""
     assert shown(running, "Type") == "notify"
     assert shown(running, "UnitFileState") == "enabled"
-    running.until("systemctl show --property StatusText emag-syncd | grep -q '1 accounts, idle'")
+    running.until("systemctl show --property StatusText emag-syncd | grep -q '1 account, idle'")
     assert running.run("stat --format %U:%a /etc/emag-syncd/credentials/*").splitlines() == ["root:600", "root:600"]
     assert "sandbox-main" not in running.run("systemctl show emag-syncd; journalctl --no-pager")
 

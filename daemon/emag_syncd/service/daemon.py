@@ -178,7 +178,8 @@ class Daemon:
                     put_off(interval)
                 running = [handle.lease.account for handle in core.supervisor.handles()]
                 doing = f"syncing {', '.join(running)}" if running else "idle"
-                self._notifier.status(f"{len(core.accounts.names)} accounts, {doing}")
+                count = len(core.accounts.names)
+                self._notifier.status(f"{count} account{'' if count == 1 else 's'}, {doing}")
                 await asyncio.sleep(pause)
 
     def _reconfigure(self) -> None:
