@@ -231,7 +231,8 @@ async def test_states_count_each_account(mirror: Mirror, lease: Lease) -> None:
     await mirror.commit(lease, None, creating(*offers), PROGRESS, commits=0)
     await mirror.commit(lease, None, removing(5), PROGRESS, commits=1)
     (found,) = await mirror.states()
-    assert tuple(found) == ("main", 2, 1, 1, 1, 1)
+    names = ("account_type", "active", "inactive", "end_of_life", "sellable", "removed")
+    assert [found[name] for name in names] == ["main", 2, 1, 1, 1, 1]
 
 
 # Rejects, counters, progress

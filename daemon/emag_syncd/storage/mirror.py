@@ -11,6 +11,7 @@ from emag_syncd.domain.batches import Batch, Progress, ScanRef, SeenPage
 from emag_syncd.domain.errors import FencedError
 from emag_syncd.domain.offers import COLUMNS, Offer
 from emag_syncd.domain.runs import Lease
+from emag_syncd.domain.sellability import REJECTED_VALIDATION
 from emag_syncd.storage.connections import Connection, Connections
 from emag_syncd.storage.queries import mirror as sql
 
@@ -56,7 +57,7 @@ class Mirror:
     async def states(self) -> list[Record]:
         """Return how many offers each account has, by state."""
         async with self._connections.use() as conn:
-            return [row async for row in sql.states(conn)]
+            return [row async for row in sql.states(conn, rejected=sorted(REJECTED_VALIDATION))]
 
     async def commit(
         self, lease: Lease, scan: ScanRef | None, batch: Batch, progress: Progress, *, commits: int

@@ -34,7 +34,7 @@ CALL_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 90, 180)
 
 
 class ProductState(StrEnum):
-    """What a stored product is. From ``sellable`` on they are among the active ones."""
+    """What a stored product is. The first four are all there are."""
 
     ACTIVE = "active"
     INACTIVE = "inactive"
@@ -144,8 +144,7 @@ class Series:
         )
         self.stored = self._gauge(
             "emag_products",
-            "Products in the database; what is sellable, out of stock, without the buy button or rejected is counted"
-            " as active too.",
+            "Products in the database; sellable, out of stock and without the buy button are among the active ones.",
             self._per_account(state=tuple(ProductState)),
         )
 

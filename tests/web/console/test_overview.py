@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, expect
 
 from emag_syncd.config import Settings
+from emag_syncd.domain.schedules import Every
 from emag_syncd.sandbox import Sandbox
 from tests.support.daemon import Site, serving, settings_for
 from tests.support.offers import Connection
@@ -203,3 +206,31 @@ async def test_without_an_account_it_says_what_to_do(database_url: str, tmp_path
         page = await visit(site)
         await expect(page.locator("#accounts .empty")).to_contain_text("accounts.NAME.username")
         await expect(page.locator("#ask-sync")).to_have_count(0)
+
+
+async def test_a_copy_that_is_older_than_its_schedule_promises_is_overdue(
+    sandbox: Sandbox, database_url: str, tmp_path: Path, sql: Connection
+) -> None:
+    """What was right three days ago is not called right where it is to be read every day."""
+    settings = settings_for(sandbox, tmp_path)
+    daily = replace(settings.accounts["main"], full=Every(timedelta(days=1)))
+    settings = replace(settings, accounts={**settings.accounts, "main": daily})
+    await sql.execute(
+        "INSERT INTO emag_sync_logs (account_type, operation, status, started_at, completed_at)"
+        " SELECT name, 'full_sync', 'completed', now() - interval '3 days', now() - interval '3 days'"
+        " FROM unnest(ARRAY['main', 'fbe']) AS name"
+    )
+    async with serving(settings, database_url) as site:
+        site.schedule._lay_out()
+        page = await site.get("/", headers={"Accept": "text/html"})
+    assert page.text.count("Overdue: right as of") == 1
+    assert page.text.count(">Right as of") == 1
+
+
+async def test_counting_holds_up_no_page(site: Site, sql: Connection) -> None:
+    """While the offers are being counted, however many there are, the overview is served without the numbers."""
+    async with sql.transaction():
+        await sql.execute("LOCK TABLE emag_products")
+        page = await site.get("/", headers={"Accept": "text/html"})
+        assert page.status == 200
+        assert "Offers on sale" not in page.text

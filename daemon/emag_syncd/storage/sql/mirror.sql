@@ -156,9 +156,6 @@ SELECT account_type,
     count(*) FILTER (WHERE removed_at IS NULL AND is_sellable) AS sellable,
     count(*) FILTER (WHERE removed_at IS NULL AND status = 1 AND general_stock <= 0) AS out_of_stock,
     count(*) FILTER (WHERE removed_at IS NULL AND status = 1 AND buy_button_rank > 1) AS buy_button_lost,
-    count(*) FILTER (
-        WHERE removed_at IS NULL AND status = 1
-            AND (validation_status IN (5, 6, 8, 10, 12) OR offer_validation_status = 2)
-    ) AS rejected,
+    count(*) FILTER (WHERE removed_at IS NULL AND validation_status = ANY (:rejected::int[])) AS rejected,
     count(*) FILTER (WHERE removed_at IS NOT NULL) AS removed
 FROM emag_products GROUP BY account_type;
