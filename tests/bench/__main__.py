@@ -1,4 +1,4 @@
-"""Measures and prints: ``python -m tests.bench [--offers N] [--large N] [--rounds N] [--pages N] [--only year]``."""
+"""Measures and prints: ``python -m tests.bench [--offers N] [--large N] [--rounds N] [--pages N] [--only search]``."""
 
 import argparse
 import asyncio
@@ -18,14 +18,15 @@ from emag_syncd.config import Log
 from emag_syncd.storage.embedded import EmbeddedPostgres
 from emag_syncd.storage.migrations import migrate
 from emag_syncd.telemetry.logging import configure_logging
+from tests.bench.catalogue import fill, show_export, show_search
 from tests.bench.processes import marketplace, worker
 from tests.bench.year import show_year
 
 UNTHROTTLED = ("--limits", "off", "--preencode")
 EMAG = ("--limits", "on", "--latency", "0.3,3")
 PERMITTED_PER_SECOND = 3.0
-FIGURES = ("loads", "memory", "rate", "year")
-"""What there is to measure; the year only when it is asked for."""
+FIGURES = ("loads", "memory", "rate", "year", "search", "export")
+"""What there is to measure; from the year on only when it is asked for."""
 
 
 @asynccontextmanager
@@ -147,6 +148,7 @@ async def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=[10_000, 200_000], help="catalogues for the memory")
     parser.add_argument("--pages", type=int, default=360, help="pages under eMAG's limits; 0 leaves that out")
     parser.add_argument("--only", nargs="+", choices=FIGURES, default=FIGURES[:3], help="the figures to measure")
+    parser.add_argument("--products", type=int, default=1_000_000, help="catalogue of the searches and exports")
     options = parser.parse_args()
     configure_logging(Log(level="error"))
     console = Console()
@@ -160,6 +162,12 @@ async def main() -> None:
             await show_rate(console, dsn, options.pages)
         if "year" in options.only:
             await show_year(console, await fresh(dsn))
+        if {"search", "export"} & set(options.only):
+            await fill(await fresh(dsn), options.products)
+        if "search" in options.only:
+            await show_search(console, dsn)
+        if "export" in options.only:
+            await show_export(console, dsn)
 
 
 if __name__ == "__main__":

@@ -44,12 +44,21 @@ async def test_check_is_content_when_all_is_well(ready: Desk, sql: "Sql") -> Non
     checked = await ready.run("check")
     assert (checked.code, checked.err) == (0, "")
     lines = checked.out.splitlines()
-    assert [line.partition(":")[0] for line in lines[:3]] == ["configuration", "database", "schema"]
-    assert sorted(line.partition(" at ")[0] for line in lines[3:]) == [
+    assert [line.partition(":")[0] for line in lines[:4]] == ["configuration", "database", "schema", "search"]
+    assert sorted(line.partition(" at ")[0] for line in lines[4:]) == [
         "account fbe: ok, 250 offers",
         "account main: ok, 250 offers",
     ]
     assert await sql.fetchval("SELECT count(*) FROM emag_api_calls WHERE sync_log_id IS NULL") == 4
+
+
+async def test_check_says_why_searching_is_slow(ready: Desk, sql: "Sql") -> None:
+    """A database without the extension works; what to do about it is said."""
+    await sql.execute("DROP EXTENSION pg_trgm CASCADE")
+    checked = await ready.run("check")
+    assert checked.code == 0
+    assert "search: ok, but slow" in checked.out
+    assert "CREATE EXTENSION IF NOT EXISTS pg_trgm" in checked.out
 
 
 async def test_check_goes_on_after_the_first_failure(desk: Desk, empty_database_url: str, sandbox: Sandbox) -> None:

@@ -70,7 +70,7 @@ async def check(settings: Settings) -> AsyncGenerator[Finding, None]:
 async def _search(database: Database) -> Finding:
     if await Catalogue(database).is_searchable():
         return Finding("search", "by index")
-    return Finding("search", f"slow, as it reads every product: {REMEDY}")
+    return Finding("search", f"but slow, as it reads every product: {REMEDY}")
 
 
 async def _accounts(settings: Settings, database: Database | None) -> AsyncGenerator[Finding, None]:

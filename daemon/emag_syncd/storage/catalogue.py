@@ -16,6 +16,7 @@ from emag_syncd.domain.products import Key, Place, ProductFilter, Sort
 from emag_syncd.domain.sellability import REJECTED_VALIDATION, SALEABLE, SELLING_TRANSLATION, SELLING_VALIDATION
 from emag_syncd.storage.connections import Connection, Connections
 from emag_syncd.storage.queries import catalogue as sql
+from emag_syncd.storage.queries import mirror
 
 COUNTED = 10_000
 """Up to so many products a total is counted; what is above is what the planner thinks, which costs nothing."""
@@ -103,7 +104,7 @@ class Catalogue:
             if time.monotonic() - self._counted_at > max_age_seconds:
                 began = time.monotonic()
                 async with self._connections.use() as conn:
-                    self._states = [row async for row in sql.states(conn, rejected=sorted(REJECTED_VALIDATION))]
+                    self._states = [row async for row in mirror.states(conn, rejected=sorted(REJECTED_VALIDATION))]
                 self._counted_at = began
             return self._states
 

@@ -66,19 +66,6 @@ SELECT
     p.raw
 FROM emag_products AS p WHERE p.account_type = :account AND p.emag_id = :emag_id;
 
--- name: states
--- The products of each account by what a seller wants to know of them.
-SELECT account_type,
-    count(*) FILTER (WHERE removed_at IS NULL) AS offers,
-    count(*) FILTER (WHERE removed_at IS NULL AND status = 1) AS active,
-    count(*) FILTER (WHERE removed_at IS NULL AND is_sellable) AS sellable,
-    count(*) FILTER (WHERE removed_at IS NULL AND status = 1 AND general_stock <= 0) AS out_of_stock,
-    count(*) FILTER (WHERE removed_at IS NULL AND status = 1 AND buy_button_rank > 1) AS buy_button_lost,
-    count(*) FILTER (WHERE removed_at IS NULL AND validation_status = ANY (:rejected::int[])) AS rejected,
-    count(*) FILTER (WHERE removed_at IS NOT NULL) AS removed,
-    max(updated_at) AS last_change_at
-FROM emag_products GROUP BY account_type ORDER BY account_type;
-
 -- name: history_of
 -- The changes of one product, newest first.
 SELECT id, account_type, emag_id, sync_log_id, changed_at, kind, changes FROM emag_product_changes

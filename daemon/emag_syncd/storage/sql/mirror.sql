@@ -150,6 +150,7 @@ SELECT count(*) FROM emag_products WHERE account_type = :account AND removed_at 
 
 -- name: states
 SELECT account_type,
+    count(*) FILTER (WHERE removed_at IS NULL) AS offers,
     count(*) FILTER (WHERE removed_at IS NULL AND status = 1) AS active,
     count(*) FILTER (WHERE removed_at IS NULL AND status = 0) AS inactive,
     count(*) FILTER (WHERE removed_at IS NULL AND status = 2) AS end_of_life,
