@@ -12,6 +12,7 @@ from asyncpg import Record
 from emag_syncd.domain.offers import COLUMNS
 from emag_syncd.domain.runs import Operation, Status
 from emag_syncd.domain.sellability import obstacles
+from emag_syncd.storage.catalogue import Catalogue
 from emag_syncd.web.answers import ProblemError, answer
 from emag_syncd.web.parameters import (
     LARGEST,
@@ -68,10 +69,7 @@ class Products:
         return answer({"status": "success", "data": {"products": products, "pagination": pagination}})
 
     async def _show(self, request: web.Request) -> web.Response:
-        account, emag_id = _named(request)
-        row = await self._catalogue.one(account, emag_id)
-        if row is None:
-            raise _missing(account, emag_id)
+        row = await stored_product(request, self._catalogue)
         view = product_view(row, await self._ledger.last_successes())
         return answer({"status": "success", "data": view | {"raw": row["raw"] and msgspec.Raw(row["raw"])}})
 
@@ -143,6 +141,15 @@ def change_view(row: Record) -> dict[str, Any]:
     return {name: msgspec.Raw(value) if name == "changes" else value for name, value in row.items()}
 
 
+async def stored_product(request: web.Request, catalogue: Catalogue) -> Record:
+    """Return the product that the address names, with its ``raw``. Raises ProblemError where there is none."""
+    account, emag_id = _named(request)
+    row = await catalogue.one(account, emag_id)
+    if row is None:
+        raise _missing(account, emag_id)
+    return row
+
+
 def _synced_at(row: Record, successes: Successes) -> datetime:
     """Return when the product was last known to be as it is here.
 
@@ -167,5 +174,5 @@ def _named(request: web.Request) -> tuple[str, int]:
 def _missing(account: str, emag_id: object) -> ProblemError:
     return ProblemError(
         HTTPStatus.NOT_FOUND,
-        f"there is no product {emag_id} of account {account}: see {API}/products for those there are",
+        f"there is no product {emag_id} of account {account}: it has not been read yet, or never was there",
     )

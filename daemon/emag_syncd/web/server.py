@@ -9,11 +9,14 @@ from emag_syncd.domain.errors import ConfigurationError
 from emag_syncd.web.connections import Connections
 from emag_syncd.web.console.actions import Actions
 from emag_syncd.web.console.assets import Assets
+from emag_syncd.web.console.changes import ChangesPage
 from emag_syncd.web.console.errors import humane
 from emag_syncd.web.console.health import HealthPage
 from emag_syncd.web.console.login import Login
 from emag_syncd.web.console.overview import OverviewPage
 from emag_syncd.web.console.pages import Pages
+from emag_syncd.web.console.product import ProductPage
+from emag_syncd.web.console.products import ProductsPage
 from emag_syncd.web.console.runs import RunPages
 from emag_syncd.web.events import Events
 from emag_syncd.web.exports import Exports
@@ -108,6 +111,9 @@ def application(http: Http, parts: WebParts) -> web.Application:
             *Exports(parts).routes(),
             *OverviewPage(pages, overview, parts).routes(),
             *RunPages(pages, parts).routes(),
+            *ProductsPage(pages, parts).routes(),
+            *ProductPage(pages, parts).routes(),
+            *ChangesPage(pages, parts).routes(),
             *HealthPage(pages, parts).routes(),
             *Actions(pages, syncs, connections).routes(),
         ]

@@ -109,7 +109,8 @@ WHERE id > :after AND id <= :settled
 ORDER BY id LIMIT :limit;
 
 -- name: changes_before
-SELECT c.id, c.account_type, c.emag_id, c.sync_log_id, c.changed_at, c.kind, c.changes, p.name, p.part_number
+SELECT c.id, c.account_type, c.emag_id, c.sync_log_id, c.changed_at, c.kind, c.changes, p.name, p.part_number, p.currency,
+    p.main_image_url
 FROM emag_product_changes AS c
 LEFT JOIN emag_products AS p ON p.account_type = c.account_type AND p.emag_id = c.emag_id
 WHERE (:before::bigint IS NULL OR c.id < :before)

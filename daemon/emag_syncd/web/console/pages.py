@@ -1,6 +1,7 @@
 """Renders the pages."""
 
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -50,9 +51,17 @@ class Pages:
         return {
             "path": request.path,
             "query": request.query,
+            "here": partial(address, request),
             "events": "" if request.path == LOGIN else f"{API}/events",
             "has_session": self._has_session(request),
         }
+
+
+def address(request: web.Request, **other: object) -> str:
+    """Return the address of ``request`` with ``other`` parameters; what is None is left out, as what is empty."""
+    query = {name: value for name, value in request.query.items() if value and name not in other}
+    query |= {name: str(value) for name, value in other.items() if value is not None}
+    return str(request.rel_url.with_query(query))
 
 
 def _environment(reader: Reader) -> Environment:

@@ -67,13 +67,16 @@ class Reader:
         """Write a share of 1."""
         return NOTHING if share is None else numbers.format_percent(share, locale=self.locale)
 
-    def money(self, value: Decimal | None, currency: str | None) -> str:
-        """Write a price; without a currency it is a number with two digits."""
+    def money(self, value: Number | None, currency: str | None) -> str:
+        """Write a price, to four digits where it has them; without a currency it is a number."""
         if value is None:
             return NOTHING
         if not currency:
             return numbers.format_decimal(value, format="#,##0.00##", locale=self.locale)
-        return numbers.format_currency(value, currency, locale=self.locale)
+        pattern = self.locale.currency_formats["standard"].pattern.replace("0.00", "0.00##")
+        if numbers.get_currency_symbol(currency, self.locale).isalpha():
+            pattern = pattern.replace("¤#", "¤\xa0#")
+        return numbers.format_currency(value, currency, format=pattern, locale=self.locale, currency_digits=False)
 
     def duration(self, seconds: float | None) -> str:
         """Write how long something takes, in its two largest units."""

@@ -13,6 +13,15 @@ function inWords(when) {
   return relative.format(Math.round(seconds / size), unit);
 }
 
+// What a chart is drawn with is no style: the colour that a name has now.
+function colour(name) {
+  const probe = document.body.appendChild(document.createElement("i"));
+  probe.style.color = `var(${name})`;
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
+}
+
 function keepCurrent(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const when = new Date(time.dateTime);
@@ -37,10 +46,11 @@ async function refresh(kinds) {
   for (const part of parts) {
     const fresh = page.getElementById(part.id);
     if (!fresh || !part.isConnected || part.querySelector("dialog[open]") || part.contains(document.activeElement?.form ?? null)) continue;
+    keepCurrent(fresh);
+    if (fresh.isEqualNode(part)) continue; // what says the same stays, with its focus and its selection
     const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
     part.replaceWith(fresh);
     htmx.process(fresh);
-    keepCurrent(fresh);
     if (focused) document.getElementById(focused)?.focus();
     document.dispatchEvent(new CustomEvent("refreshed", { detail: fresh }));
   }
@@ -139,6 +149,11 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   const { xhr, requestConfig } = event.detail;
   if (xhr.status < 400) return;
   const place = requestConfig.elt.closest("dialog")?.querySelector(".outcome");
+  if (!place && requestConfig.verb === "get") { // a list stays as it was, and what stands in its way is said above it
+    event.detail.shouldSwap = false;
+    tellTrouble(new Response(xhr.responseText, { status: xhr.status }), all);
+    return;
+  }
   if (place) [event.detail.target, event.detail.swapOverride] = [place, "innerHTML"];
   if (xhr.getResponseHeader("Content-Type")?.startsWith("text/html")) return;
   const toast = Object.assign(document.createElement("div"), { className: "toast bad" });

@@ -5,14 +5,6 @@
   const tones = { completed: "--good", partial: "--warn", failed: "--bad", cancelled: "--still" };
   const charts = new Set();
 
-  const colour = (name) => {
-    const probe = document.body.appendChild(document.createElement("i"));
-    probe.style.color = `var(${name})`;
-    const found = getComputedStyle(probe).color;
-    probe.remove();
-    return found;
-  };
-
   const took = (seconds) => {
     if (seconds == null) return "–";
     if (seconds < 60) return `${numbers.format(seconds)} s`;
