@@ -14,6 +14,9 @@ class _Numbers:
     def takes(self, value: Any) -> bool:
         return type(value) is int and any(value in one for one in self.ranges)
 
+    def schema(self) -> dict[str, Any]:
+        return {"type": "integer", "anyOf": [{"minimum": one[0], "maximum": one[-1]} for one in self.ranges]}
+
     def __str__(self) -> str:
         return "a whole number from " + " or ".join(f"{one[0]} to {one[-1]}" for one in self.ranges)
 
@@ -26,6 +29,9 @@ class _Text:
 
     def takes(self, value: Any) -> bool:
         return isinstance(value, str) and 0 < len(value) <= self.longest and value.isprintable()
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1, "maxLength": self.longest}
 
     def __str__(self) -> str:
         return f"a text of 1 to {self.longest} characters"
@@ -42,6 +48,12 @@ FILTERS: Mapping[str, _Numbers | _Text] = {
     "validation_status": _Numbers([range(1, 7), range(8, 13)]),
     "translation_validation_status": _Numbers([range(1, 7), range(8, 18)]),
 }
+
+
+def schema() -> dict[str, Any]:
+    """Return the filters as JSON Schema."""
+    properties = {name: rule.schema() for name, rule in FILTERS.items()}
+    return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 def problems(filters: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NotRequired, TypedDict
+from uuid import UUID
 
 import msgspec
 from aiohttp import web
@@ -15,7 +16,9 @@ from emag_syncd.domain.errors import (
     ShuttingDownError,
     SyncdError,
 )
+from emag_syncd.domain.runs import ErrorKind, Status
 
+PROBLEM = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -28,6 +31,22 @@ _STATUSES: tuple[tuple[type[SyncdError], HTTPStatus], ...] = (
     (DatabaseError, HTTPStatus.SERVICE_UNAVAILABLE),
     (ShuttingDownError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
+
+
+class Problem(TypedDict):
+    """An error as RFC 9457 has it; what is not always there depends on the error."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    kind: NotRequired[ErrorKind]
+    remedy: NotRequired[str]
+    errors: NotRequired[list[str]]
+    account_type: NotRequired[str]
+    sync_id: NotRequired[UUID | None]
+    sync_status: NotRequired[Status]
 
 
 class ProblemError(Exception):
@@ -62,16 +81,15 @@ class ProblemError(Exception):
 
     def answer(self, request: web.Request) -> web.Response:
         """Return the answer to ``request``."""
-        content = {
+        content: Problem = {
             "type": "about:blank",
             "title": self.title,
             "status": self.status,
             # What a request brings may be no Unicode at all, and an answer is.
             "detail": self.detail.encode(errors="replace").decode(),
             "instance": request.rel_url.raw_path,
-            **self.more,
         }
-        return answer(content, status=self.status, content_type="application/problem+json", headers=self.headers)
+        return answer({**content, **self.more}, status=self.status, content_type=PROBLEM, headers=self.headers)
 
 
 def answer(

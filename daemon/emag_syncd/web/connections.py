@@ -2,6 +2,7 @@
 
 import asyncio
 from http import HTTPStatus
+from typing import Literal, TypedDict
 
 from aiohttp import web
 
@@ -11,6 +12,7 @@ from emag_syncd.marketplace.client import Client
 from emag_syncd.supervision.accounts import Account
 from emag_syncd.supervision.recorder import Recorder
 from emag_syncd.web.answers import ProblemError, answer
+from emag_syncd.web.openapi import operation
 from emag_syncd.web.parameters import ConnectionParameters, read_body
 from emag_syncd.web.parts import API, WebParts
 
@@ -35,6 +37,22 @@ class _Noted:
         self._recorder.paced(self._account, waited_seconds)
 
 
+class Tested(TypedDict):
+    """What was tried, and how many offers there are."""
+
+    account_type: str
+    base_url: str
+    total_products: int
+
+
+class ConnectionTest(TypedDict):
+    """The way to the marketplace works."""
+
+    status: Literal["success"]
+    message: str
+    data: Tested
+
+
 class Connections:
     """The ways to the marketplace."""
 
@@ -47,19 +65,27 @@ class Connections:
         """Return the routes."""
         return [web.post(f"{API}/test-connection", self._test)]
 
+    @operation(
+        "Try an account's way to the marketplace",
+        body=ConnectionParameters,
+        answers={HTTPStatus.OK: ConnectionTest},
+        problems={
+            HTTPStatus.BAD_GATEWAY: "The marketplace refused, or failed: kind and remedy say how",
+            HTTPStatus.GATEWAY_TIMEOUT: "The marketplace gave no useful answer in time",
+        },
+    )
     async def _test(self, request: web.Request) -> web.Response:
         account, total = await self.test((await read_body(request, ConnectionParameters)).account_type)
-        return answer(
-            {
-                "status": "success",
-                "message": f"account {account.name} works: the marketplace has {total} of its offers",
-                "data": {
-                    "account_type": account.name,
-                    "base_url": account.settings.base_url,
-                    "total_products": total,
-                },
-            }
-        )
+        content: ConnectionTest = {
+            "status": "success",
+            "message": f"account {account.name} works: the marketplace has {total} of its offers",
+            "data": {
+                "account_type": account.name,
+                "base_url": account.settings.base_url,
+                "total_products": total,
+            },
+        }
+        return answer(content)
 
     async def test(self, name: str) -> tuple[Account, int]:
         """Return the account, and how many offers the marketplace says it has.

@@ -19,6 +19,7 @@ from aiohttp import hdrs, web
 from emag_syncd.domain.errors import DatabaseError
 from emag_syncd.web.answers import ProblemError
 from emag_syncd.web.elsewhere import Elsewhere
+from emag_syncd.web.openapi import Text, operation
 from emag_syncd.web.parts import API, WebParts
 
 KEPT = 1000
@@ -149,6 +150,11 @@ class Events:
         completion = None if left is None else datetime.now(UTC) + timedelta(seconds=left)
         self.hub.publish(event, data | {"estimated_completion": completion} if event == "progress" else data)
 
+    @operation(
+        "Server-sent events: what runs do, as it happens",
+        answers={HTTPStatus.OK: Text("text/event-stream")},
+        headers={"Last-Event-ID": "The id of the last event that was seen: those after it come first"},
+    )
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         with self._reader():
             response = web.StreamResponse(

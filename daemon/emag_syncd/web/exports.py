@@ -12,6 +12,7 @@ from emag_syncd.domain.errors import SyncdError
 from emag_syncd.domain.tabular import csv_head, csv_writer
 from emag_syncd.storage import exports
 from emag_syncd.web.answers import ProblemError
+from emag_syncd.web.openapi import Text, operation
 from emag_syncd.web.parameters import FilterParameters, read_query
 from emag_syncd.web.parts import API, WebParts
 
@@ -34,6 +35,7 @@ class Exports:
         """Return the routes."""
         return [web.get(f"{API}/export.csv", self._products)]
 
+    @operation("Products as CSV", query=FilterParameters, answers={HTTPStatus.OK: Text("text/csv")})
     async def _products(self, request: web.Request) -> web.StreamResponse:
         wanted = read_query(request, FilterParameters).wanted()
         write = csv_writer(exports.PRODUCT)

@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import ErrorDetails
@@ -78,6 +79,7 @@ def _one_account(account_type: str | None) -> str | None:
 
 Moment: TypeAlias = Annotated[datetime, BeforeValidator(read_moment)]
 AccountName: TypeAlias = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]*$")]
+Filters: TypeAlias = Annotated[dict[str, Any], AfterValidator(_filters), WithJsonSchema(filters.schema())]
 
 
 class Parameters(BaseModel):
@@ -95,8 +97,8 @@ class SyncParameters(Parameters):
     items_per_page: int | None = Field(default=None, ge=1, le=100)
     include_inactive: bool = False
     run_async: bool = False
-    filters: Annotated[dict[str, Any], AfterValidator(_filters)] | None = None
-    conflict_strategy: Annotated[str, BeforeValidator(_strategy)] = MIRROR
+    filters: Filters | None = None
+    conflict_strategy: Annotated[str, BeforeValidator(_strategy), WithJsonSchema({"const": MIRROR})] = MIRROR
 
     @model_validator(mode="after")
     def _selects(self) -> "SyncParameters":
@@ -161,8 +163,10 @@ class ProductParameters(FilterParameters):
 
     skip: int = Field(default=0, ge=0, le=LARGEST)
     limit: int = Field(default=50, ge=1, le=1000)
-    sort: Annotated[Sort, BeforeValidator(_sort)] = Sort()
-    after: Annotated[Place, BeforeValidator(_place)] | None = None
+    sort: Annotated[Sort, BeforeValidator(_sort), WithJsonSchema({"enum": [*SORTS]})] = Field(
+        default=Sort(), json_schema_extra={"default": str(Sort())}
+    )
+    after: Annotated[Place, BeforeValidator(_place), WithJsonSchema({"type": "string"})] | None = None
 
     @model_validator(mode="after")
     def _continues(self) -> "ProductParameters":

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 from aiohttp import web
@@ -14,6 +14,7 @@ from emag_syncd.domain.runs import Operation, Status
 from emag_syncd.domain.sellability import obstacles
 from emag_syncd.storage.catalogue import Catalogue
 from emag_syncd.web.answers import ProblemError, answer
+from emag_syncd.web.openapi import operation
 from emag_syncd.web.parameters import (
     LARGEST,
     ChangesOfParameters,
@@ -22,8 +23,22 @@ from emag_syncd.web.parameters import (
     read_query,
 )
 from emag_syncd.web.parts import API, WebParts
+from emag_syncd.web.product_views import (
+    AccountStates,
+    ChangeFeed,
+    ChangePage,
+    ChangeView,
+    OneProduct,
+    Pagination,
+    ProductHistory,
+    ProductList,
+    ProductView,
+    Statistics,
+    WholeProductView,
+)
 from emag_syncd.web.views import run_views
 
+NO_SUCH_PRODUCT = "There is no such product"
 RECENT = 10
 RATED_DAYS = 7
 COUNTS_AGE_SECONDS = 10.0
@@ -52,47 +67,65 @@ class Products:
             web.get(f"{API}/statistics", self._statistics),
         ]
 
+    @operation("Products", query=ProductParameters, answers={HTTPStatus.OK: ProductList})
     async def _list(self, request: web.Request) -> web.Response:
         wanted = read_query(request, ProductParameters)
         which = wanted.wanted()
         page = await self._catalogue.page(which, wanted.sort, limit=wanted.limit, skip=wanted.skip, after=wanted.after)
         total = await self._catalogue.total(which)
         successes = await self._ledger.last_successes()
-        pagination = {
+        pagination: Pagination = {
             "skip": wanted.skip,
             "limit": wanted.limit,
             "total": total.count,
             "total_is_estimate": total.is_estimate,
-            "next": page.next and str(page.next),
+            "next": None if page.next is None else str(page.next),
         }
         products = [product_view(row, successes) for row in page.rows]
-        return answer({"status": "success", "data": {"products": products, "pagination": pagination}})
+        content: ProductList = {"status": "success", "data": {"products": products, "pagination": pagination}}
+        return answer(content)
 
+    @operation("One product", answers={HTTPStatus.OK: OneProduct}, problems={HTTPStatus.NOT_FOUND: NO_SUCH_PRODUCT})
     async def _show(self, request: web.Request) -> web.Response:
         row = await stored_product(request, self._catalogue)
         view = product_view(row, await self._ledger.last_successes())
-        return answer({"status": "success", "data": view | {"raw": row["raw"] and msgspec.Raw(row["raw"])}})
+        whole: WholeProductView = {**view, "raw": row["raw"] and msgspec.Raw(row["raw"])}
+        content: OneProduct = {"status": "success", "data": whole}
+        return answer(content)
 
+    @operation(
+        "What happened to a product, the latest first",
+        query=ChangesOfParameters,
+        answers={HTTPStatus.OK: ProductHistory},
+        problems={HTTPStatus.NOT_FOUND: NO_SUCH_PRODUCT},
+    )
     async def _history(self, request: web.Request) -> web.Response:
         account, emag_id = _named(request)
         wanted = read_query(request, ChangesOfParameters)
         rows = await self._catalogue.history(account, emag_id, limit=wanted.limit, before=wanted.before)
         if not rows and await self._catalogue.one(account, emag_id) is None:
             raise _missing(account, emag_id)
-        return answer({"status": "success", "data": {"changes": list(map(change_view, rows)), "count": len(rows)}})
+        content: ProductHistory = {
+            "status": "success",
+            "data": {"changes": list(map(change_view, rows)), "count": len(rows)},
+        }
+        return answer(content)
 
+    @operation("The change feed, the oldest first", query=ChangesParameters, answers={HTTPStatus.OK: ChangeFeed})
     async def _changes(self, request: web.Request) -> web.Response:
         wanted = read_query(request, ChangesParameters)
         rows = await self._catalogue.changes_after(
             wanted.after, limit=wanted.limit, account=wanted.account, kind=wanted.kind
         )
-        data = {
+        data: ChangePage = {
             "changes": list(map(change_view, rows)),
             "count": len(rows),
             "next_after": rows[-1]["id"] if rows else wanted.after,
         }
-        return answer({"status": "success", "data": data})
+        content: ChangeFeed = {"status": "success", "data": data}
+        return answer(content)
 
+    @operation("How many products there are, and how runs ended lately", answers={HTTPStatus.OK: Statistics})
     async def _statistics(self, _request: web.Request) -> web.Response:
         states = {
             row["account_type"]: dict(row) for row in await self._catalogue.states(max_age_seconds=COUNTS_AGE_SECONDS)
@@ -102,24 +135,23 @@ class Products:
         by_account = {
             name: states[name]["offers"] if name in states else 0 for name in {*self._accounts.names, *states}
         }
-        return answer(
-            {
-                "status": "success",
-                "products_by_account": dict(sorted(by_account.items())),
-                "total_products": sum(by_account.values()),
-                "accounts": list(states.values()),
-                "recent_syncs": run_views(await self._ledger.history(limit=RECENT), await self._ledger.progress()),
-                "syncs_by_status": endings,
-                "success_rate": endings.get(Status.COMPLETED, 0) / ended if ended else None,
-                "success_rate_days": RATED_DAYS,
-            }
-        )
+        content: Statistics = {
+            "status": "success",
+            "products_by_account": dict(sorted(by_account.items())),
+            "total_products": sum(by_account.values()),
+            "accounts": [cast("AccountStates", state) for state in states.values()],
+            "recent_syncs": run_views(await self._ledger.history(limit=RECENT), await self._ledger.progress()),
+            "syncs_by_status": {Status(status): count for status, count in endings.items()},
+            "success_rate": endings.get(Status.COMPLETED, 0) / ended if ended else None,
+            "success_rate_days": RATED_DAYS,
+        }
+        return answer(content)
 
 
-def product_view(row: Record, successes: Successes) -> dict[str, Any]:
+def product_view(row: Record, successes: Successes) -> ProductView:
     """Return a product under its columns' names and, beside them, under those that the ERP has for them."""
     account = row["account_type"]
-    return {
+    view = {
         "id": f"{account}/{row['emag_id']}",
         "emag_id": row["emag_id"],
         "account_type": account,
@@ -134,11 +166,13 @@ def product_view(row: Record, successes: Successes) -> dict[str, Any]:
         "updated_at": row["updated_at"],
         "removed_at": row["removed_at"],
     }
+    return cast("ProductView", view)
 
 
-def change_view(row: Record) -> dict[str, Any]:
+def change_view(row: Record) -> ChangeView:
     """Return a change, with what changed as JSON."""
-    return {name: msgspec.Raw(value) if name == "changes" else value for name, value in row.items()}
+    view = {name: msgspec.Raw(value) if name == "changes" else value for name, value in row.items()}
+    return cast("ChangeView", view)
 
 
 async def stored_product(request: web.Request, catalogue: Catalogue) -> Record:

@@ -18,6 +18,7 @@ from emag_syncd.web.console.pages import Pages
 from emag_syncd.web.console.product import ProductPage
 from emag_syncd.web.console.products import ProductsPage
 from emag_syncd.web.console.runs import RunPages
+from emag_syncd.web.description import Description
 from emag_syncd.web.events import Events
 from emag_syncd.web.exports import Exports
 from emag_syncd.web.guard import Guard
@@ -107,6 +108,7 @@ def application(http: Http, parts: WebParts) -> web.Application:
             *overview.routes(),
             *connections.routes(),
             *events.routes(),
+            *Description(app, guard).routes(),
             *Products(parts).routes(),
             *Exports(parts).routes(),
             *OverviewPage(pages, overview, parts).routes(),

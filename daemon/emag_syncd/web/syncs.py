@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn, NotRequired, TypedDict, cast
 from uuid import UUID
 
 from aiohttp import web
@@ -14,9 +14,10 @@ from emag_syncd.domain.errors import BusyError, SyncdError
 from emag_syncd.domain.runs import RunRequest, Status, Trigger
 from emag_syncd.supervision.supervisor import Handle
 from emag_syncd.web.answers import ProblemError, answer
+from emag_syncd.web.openapi import operation
 from emag_syncd.web.parameters import ALL, CleanUpParameters, SyncParameters, read_body, read_either
 from emag_syncd.web.parts import API, WebParts
-from emag_syncd.web.views import run_errors, run_view, run_views
+from emag_syncd.web.views import RunView, run_errors, run_view, run_views
 
 WORST_LAST = (Status.COMPLETED, Status.PARTIAL, Status.CANCELLED, Status.FAILED)
 
@@ -39,6 +40,76 @@ class Skipped:
     sync_id: UUID | None = None
 
 
+class RunOfAccount(TypedDict):
+    """Which run is whose, and how it ended."""
+
+    sync_id: UUID
+    account_type: str
+    status: NotRequired[Status]
+
+
+class StartedRuns(TypedDict):
+    """The runs that started, and the accounts that were left out."""
+
+    sync_ids: list[UUID]
+    syncs: list[RunOfAccount]
+    skipped: Sequence[Skipped]
+
+
+class SyncStarted(TypedDict):
+    """Runs have started."""
+
+    status: Literal["accepted"]
+    message: str
+    sync_id: UUID
+    data: StartedRuns
+
+
+class RunTotals(TypedDict):
+    """What the runs did together."""
+
+    total_processed: int
+    created: int
+    updated: int
+    unchanged: int
+    removed: int
+    failed: int
+
+
+class EndedRuns(RunTotals, StartedRuns):
+    """What the runs did, and what went wrong."""
+
+    errors: list[Any]
+
+
+class SyncEnded(TypedDict):
+    """Runs have ended; the status is the worst of theirs."""
+
+    status: Status
+    message: str
+    sync_id: UUID
+    data: EndedRuns
+
+
+class CleanedUp(TypedDict):
+    """Which runs were ended."""
+
+    cleaned_count: int
+    timeout_minutes: int
+    sync_ids: list[UUID]
+
+
+class CleanUp(TypedDict):
+    """Runs that had been running for too long were ended."""
+
+    status: Literal["success"]
+    message: str
+    data: CleanedUp
+
+
+NO_SUCH_SYNC = "There is no sync of this id"
+
+
 class Syncs:
     """The runs."""
 
@@ -57,6 +128,12 @@ class Syncs:
             web.post(f"{API}/cleanup-stuck-syncs", self._clean_up),
         ]
 
+    @operation(
+        "Start runs, and wait for them unless run_async is set",
+        body=SyncParameters,
+        answers={HTTPStatus.OK: SyncEnded, HTTPStatus.ACCEPTED: SyncStarted},
+        problems={HTTPStatus.CONFLICT: "Every account is busy; sync_id is the run of the first"},
+    )
     async def _start(self, request: web.Request) -> web.Response:
         wanted = await read_body(request, SyncParameters)
         handles, skipped = await self.start(wanted, Trigger.API)
@@ -107,11 +184,17 @@ class Syncs:
         row = handle.finished.result() or await self._ledger.get(handle.lease.run_id)
         return row or _missing()
 
+    @operation("One run", answers={HTTPStatus.OK: RunView}, problems={HTTPStatus.NOT_FOUND: NO_SUCH_SYNC})
     async def _show(self, request: web.Request) -> web.Response:
         row = await self._ledger.get(_sync_id(request.match_info["sync_id"])) or _missing()
         progress = await self._ledger.progress() if row["status"] == Status.RUNNING else []
         return answer(run_views([row], progress)[0])
 
+    @operation(
+        "Cancel a run",
+        answers={HTTPStatus.OK: RunView},
+        problems={HTTPStatus.NOT_FOUND: NO_SUCH_SYNC, HTTPStatus.CONFLICT: "It is not running any more"},
+    )
     async def _cancel(self, request: web.Request) -> web.Response:
         return answer(run_view(await self.cancel(request.match_info["sync_id"])))
 
@@ -129,20 +212,25 @@ class Syncs:
             )
         return row
 
+    @operation(
+        "End every run that has been running for longer",
+        query=CleanUpParameters,
+        body=CleanUpParameters,
+        answers={HTTPStatus.OK: CleanUp},
+    )
     async def _clean_up(self, request: web.Request) -> web.Response:
         minutes = (await read_either(request, CleanUpParameters)).timeout_minutes
         rows = await self.clean_up(minutes)
-        return answer(
-            {
-                "status": "success",
-                "message": f"ended all syncs that had been running for more than {minutes} minutes: {len(rows)}",
-                "data": {
-                    "cleaned_count": len(rows),
-                    "timeout_minutes": minutes,
-                    "sync_ids": [row["id"] for row in rows],
-                },
-            }
-        )
+        content: CleanUp = {
+            "status": "success",
+            "message": f"ended all syncs that had been running for more than {minutes} minutes: {len(rows)}",
+            "data": {
+                "cleaned_count": len(rows),
+                "timeout_minutes": minutes,
+                "sync_ids": [row["id"] for row in rows],
+            },
+        }
+        return answer(content)
 
     async def clean_up(self, minutes: int) -> list[Record]:
         """End every run that has been running for longer, and return their rows. Raises DatabaseError."""
@@ -161,42 +249,40 @@ def _sync_id(text: str) -> UUID:
 def _accepted(handles: Iterable[Handle], skipped: Sequence[Skipped]) -> web.Response:
     leases = [handle.lease for handle in handles]
     message = ", ".join(f"sync of account {lease.account} started" for lease in leases)
-    return answer(
-        {
-            "status": "accepted",
-            "message": _with_skipped(message, skipped),
-            "sync_id": leases[0].run_id,
-            "data": {
-                "sync_ids": [lease.run_id for lease in leases],
-                "syncs": [{"sync_id": lease.run_id, "account_type": lease.account} for lease in leases],
-                "skipped": skipped,
-            },
+    content: SyncStarted = {
+        "status": "accepted",
+        "message": _with_skipped(message, skipped),
+        "sync_id": leases[0].run_id,
+        "data": {
+            "sync_ids": [lease.run_id for lease in leases],
+            "syncs": [{"sync_id": lease.run_id, "account_type": lease.account} for lease in leases],
+            "skipped": skipped,
         },
-        status=HTTPStatus.ACCEPTED,
-    )
+    }
+    return answer(content, status=HTTPStatus.ACCEPTED)
 
 
 def _ended(rows: Sequence[Record], skipped: Sequence[Skipped]) -> web.Response:
     message = ", ".join(
         f"sync of account {row['account_type']} {row['status']} with {row['processed_items']} offers" for row in rows
     )
-    data: dict[str, Any] = {name: sum(row[column] for row in rows) for name, column in TOTALS.items()}
-    return answer(
-        {
-            "status": max((Status(row["status"]) for row in rows), key=WORST_LAST.index),
-            "message": _with_skipped(message, skipped),
-            "sync_id": rows[0]["id"],
-            "data": {
-                **data,
-                "errors": [error for row in rows for error in run_errors(row)],
-                "sync_ids": [row["id"] for row in rows],
-                "syncs": [
-                    {"sync_id": row["id"], "account_type": row["account_type"], "status": row["status"]} for row in rows
-                ],
-                "skipped": skipped,
-            },
-        }
-    )
+    totals = cast("RunTotals", {name: sum(row[column] for row in rows) for name, column in TOTALS.items()})
+    content: SyncEnded = {
+        "status": max((Status(row["status"]) for row in rows), key=WORST_LAST.index),
+        "message": _with_skipped(message, skipped),
+        "sync_id": rows[0]["id"],
+        "data": {
+            **totals,
+            "errors": [error for row in rows for error in run_errors(row)],
+            "sync_ids": [row["id"] for row in rows],
+            "syncs": [
+                {"sync_id": row["id"], "account_type": row["account_type"], "status": Status(row["status"])}
+                for row in rows
+            ],
+            "skipped": skipped,
+        },
+    }
+    return answer(content)
 
 
 def _with_skipped(message: str, skipped: Iterable[Skipped]) -> str:

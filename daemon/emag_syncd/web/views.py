@@ -1,58 +1,77 @@
 """Rows as the API shows them."""
 
 from collections.abc import Iterable
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, TypeAlias, TypedDict, cast
 from uuid import UUID
 
 import msgspec
 from asyncpg import Record
 
-RUN = (
-    "id",
-    "sync_type",
-    "account_type",
-    "operation",
-    "status",
-    "started_at",
-    "completed_at",
-    "duration_seconds",
-    "total_items",
-    "processed_items",
-    "created_items",
-    "updated_items",
-    "unchanged_items",
-    "removed_items",
-    "failed_items",
-    "pages_processed",
-    "api_requests_made",
-    "rate_limit_hits",
-    "triggered_by",
-    "scheduled_for",
-    "worker_id",
-    "heartbeat_at",
-    "lease_expires_at",
-)
-RUN_JSON = ("errors", "warnings", "sync_params")
-PROGRESS = (
-    "current_page",
-    "total_pages",
-    "processed_items",
-    "total_items",
-    "items_per_second",
-    "estimated_completion",
-    "updated_at",
-)
+from emag_syncd.domain.runs import Operation, Status
+
+Moment: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A point in time, which says in which zone."""
 
 
-def run_view(row: Record, progress: Record | None = None) -> dict[str, Any]:
+class ProgressView(TypedDict):
+    """How far a run is."""
+
+    current_page: int
+    total_pages: int
+    processed_items: int
+    total_items: int
+    items_per_second: float | None
+    estimated_completion: Moment | None
+    updated_at: Moment
+
+
+class RunView(TypedDict):
+    """A run. What stands in ``errors``, ``warnings`` and ``sync_params`` of a row written by hand may be anything."""
+
+    id: UUID
+    sync_type: str
+    account_type: str
+    operation: Operation
+    status: Status
+    started_at: Moment
+    completed_at: Moment | None
+    duration_seconds: float | None
+    total_items: int
+    processed_items: int
+    created_items: int
+    updated_items: int
+    unchanged_items: int
+    removed_items: int
+    failed_items: int
+    pages_processed: int
+    api_requests_made: int
+    rate_limit_hits: int
+    triggered_by: str
+    scheduled_for: Moment | None
+    worker_id: str | None
+    heartbeat_at: Moment | None
+    lease_expires_at: Moment | None
+    errors: Any
+    warnings: Any
+    sync_params: Any
+    progress: ProgressView | None
+
+
+RUN_JSON = frozenset({"errors", "warnings", "sync_params"})
+RUN = tuple(name for name in RunView.__annotations__ if name not in {*RUN_JSON, "progress"})
+PROGRESS = tuple(ProgressView.__annotations__)
+
+
+def run_view(row: Record, progress: Record | None = None) -> RunView:
     """Return a run: the columns of its row that are of use outside, and how far it is where that is known."""
-    view = {name: row[name] for name in RUN}
+    view: dict[str, Any] = {name: row[name] for name in RUN}
     view |= {name: msgspec.Raw(row[name]) for name in RUN_JSON}
     view["progress"] = None if progress is None else {name: progress[name] for name in PROGRESS}
-    return view
+    return cast("RunView", view)
 
 
-def run_views(rows: Iterable[Record], progress: Iterable[Record]) -> list[dict[str, Any]]:
+def run_views(rows: Iterable[Record], progress: Iterable[Record]) -> list[RunView]:
     """Return runs, each with its own progress."""
     by_run: dict[UUID, Record] = {row["sync_log_id"]: row for row in progress}
     return [run_view(row, by_run.get(row["id"])) for row in rows]

@@ -43,7 +43,8 @@ class OverviewPage:
             | self._verdict(account, ended.get(account["name"]))
             for account in state["accounts"]
         ]
-        return self._pages.page(request, "overview.html", **state | {"accounts": accounts})
+        shown: dict[str, Any] = {**state, "accounts": accounts}
+        return self._pages.page(request, "overview.html", **shown)
 
     def _verdict(self, account: Mapping[str, Any], ended: Record | None) -> dict[str, Any]:
         """Return how far the copy can be relied on, and what stands in its way."""
