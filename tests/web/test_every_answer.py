@@ -9,7 +9,7 @@ from emag_syncd.config import spellings
 from emag_syncd.sandbox import Sandbox
 from emag_syncd.web.manners import DEFAULTS, HEADERS
 from tests.support.daemon import Answer, Site, account_of, serving, settings_for
-from tests.web.conftest import TOKEN
+from tests.web.conftest import API, TOKEN
 
 RIGHT = {"Authorization": f"Bearer {TOKEN}"}
 WRONG = {"Authorization": "Bearer wr0ng"}
@@ -40,13 +40,15 @@ def requests(site: Site) -> Iterator[tuple[str, str]]:
         if resource is not None and not resource.canonical.endswith(ENDLESS):
             path = resource.canonical.replace("{sync_id}", "0" * 32).replace("{account}", "fbe")
             yield route.method, path.replace("{emag_id}", "1")
+    yield "HEAD", f"{API}/events"
+    yield "HEAD", f"{API}/export.csv"
     yield "GET", "/nowhere"
     yield "PUT", "/"
 
 
 async def answers(site: Site) -> AsyncIterator[tuple[str, Answer]]:
     """Ask for everything: rightly, wrongly, as a program and as a browser."""
-    await site.post("/api/v1/emag/products/sync", {"mode": "full"}, headers=RIGHT)
+    await site.post(f"{API}/sync", {"mode": "full"}, headers=RIGHT)
     for method, path in requests(site):
         for headers in (RIGHT, WRONG, {}, RIGHT | HTML, HTML | {"Origin": site.address}):
             for body in ({}, {"account_type": "fbe"}) if method == "POST" else (None,):

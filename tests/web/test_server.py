@@ -129,3 +129,10 @@ async def test_no_handler_blocks_the_loop(site: Site) -> None:
     await visit()
     with blockbuster_ctx("emag_syncd"):
         assert await visit() == [200, 200, 200, 200, 200, 200, 200, 409, 200, 200]
+
+
+@pytest.mark.parametrize("stream", ["events", "export.csv"])
+async def test_a_stream_has_no_head_alone(site: Site, stream: str) -> None:
+    """An answer to HEAD has no body, and what a stream wrote would be taken for the next answer."""
+    assert (await site.ask("HEAD", f"{API}/{stream}")).status == 405
+    assert (await site.get("/livez")).status == 200

@@ -134,7 +134,8 @@ class Events:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
-        return [web.get(f"{API}/events", self._stream)]
+        # Without HEAD, whose answers have no body: a stream would write one.
+        return [web.get(f"{API}/events", self._stream, allow_head=False)]
 
     async def close(self, _app: web.Application) -> None:
         """Let the readers go; they come back to the next process."""

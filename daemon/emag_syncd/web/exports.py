@@ -33,7 +33,8 @@ class Exports:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
-        return [web.get(f"{API}/export.csv", self._products)]
+        # Without HEAD, whose answers have no body: a stream would write one.
+        return [web.get(f"{API}/export.csv", self._products, allow_head=False)]
 
     @operation("Products as CSV", query=FilterParameters, answers={HTTPStatus.OK: Text("text/csv")})
     async def _products(self, request: web.Request) -> web.StreamResponse:
