@@ -164,6 +164,17 @@ async def test_a_total_is_counted_up_to_a_bound(
     assert await catalogue.total(replace(MAIN, removed=Removed.YES)) == catalogue_module.Total(1, is_estimate=False)
 
 
+async def test_few_and_many_matches_are_the_same_pages(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the matches of a search are come by, they are the same in the same order, and read on the same."""
+    wanted, pages = replace(EVERYTHING, search="husă"), []
+    for few in (3000, 0):
+        monkeypatch.setattr(catalogue_module, "FEW", few)
+        first = await catalogue.page(wanted, Sort.of("-id"), limit=2)
+        second = await catalogue.page(wanted, Sort.of("-id"), limit=9, after=first.next)
+        pages.append([(row["account_type"], row["emag_id"]) for row in (*first.rows, *second.rows)])
+    assert pages[0] == pages[1] == [("main", 6), ("main", 5), ("main", 1), ("fbe", 1)]
+
+
 async def test_obstacles_are_those_of_the_filter(catalogue: Catalogue) -> None:
     """What is said of one product is what it is found by."""
     for obstacle in Obstacle:

@@ -1,12 +1,13 @@
 """How the database finds what is asked of the products and the changes: by index, whatever else might be asked."""
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from emag_syncd.domain.products import Place, ProductFilter, Sort
-from emag_syncd.storage.catalogue import COUNTED, Catalogue, matching
+from emag_syncd.storage.catalogue import COUNTED, FEW, Catalogue, matching
 from emag_syncd.storage.database import Database
 from emag_syncd.storage.queries import catalogue as sql
 from tests.storage.test_plans import Explaining
@@ -24,7 +25,7 @@ VACUUM ANALYZE emag_product_changes
 """
 
 MAIN = ProductFilter(account="main")
-FIRST = {"after_id": None, "after_account": None, "after_value": None, "skip": 0, "limit": 51}
+FIRST: dict[str, Any] = {"after_id": None, "after_account": None, "after_value": None, "skip": 0, "limit": 51}
 BY_ID: dict[str, Any] = {"key": "id", "kind": None}
 WORDS = "emag_products_by_words"
 PRIMARY = "emag_products_pkey"
@@ -38,10 +39,11 @@ async def filled(database: Database, sql: Connection) -> Database:
     return database
 
 
-async def indexes(database: Database, query: Any, **values: Any) -> set[str]:
+async def indexes(database: Database, query: Any, *, gather: bool = False, **values: Any) -> set[str]:
     """Return the indexes that a plan uses; it must read none of our tables from end to end."""
     async with database.use() as conn, conn.transaction():
         await sql.plan_with_values(conn)
+        await sql.gather(conn, gather=gather)
         explaining = Explaining(conn, generic=False)
         planned = query(explaining, **values)
         if hasattr(planned, "__anext__"):
@@ -58,7 +60,8 @@ async def test_a_search_asks_the_index(filled: Database, search: str) -> None:
     """Names, part numbers, keys and EANs are all found by one index, and so counted, whatever else is filtered."""
     for wanted in (ProductFilter(search=search), replace(MAIN, search=search, status=1, in_stock=True)):
         values = matching(wanted)
-        assert WORDS in await indexes(filled, sql.page, **values, **FIRST, **BY_ID)
+        assert WORDS in await indexes(filled, sql.page, gather=True, **values, **FIRST, **BY_ID)
+        assert WORDS in await indexes(filled, sql.count_up_to, gather=True, **values, most=FEW + 1)
         assert WORDS in await indexes(filled, sql.count_up_to, **values, most=COUNTED + 1)
 
 
@@ -73,12 +76,27 @@ async def test_pages_by_id_follow_the_primary_key(filled: Database) -> None:
 
 async def test_changes_are_found_by_their_ids(filled: Database) -> None:
     """A follower, a rare kind among many others, and one product's history."""
-    feed = {"after": 20_000, "settled": 30_000, "account": None, "limit": 100}
+    feed: dict[str, Any] = {"after": 20_000, "settled": 30_000, "account": None, "limit": 100}
     assert await indexes(filled, sql.changes_after, **feed, kind=None) == {"emag_product_changes_pkey"}
     assert await indexes(filled, sql.changes_after, **feed, kind="removed") == {"emag_product_changes_by_kind"}
-    history = {"account": "main", "emag_id": 7, "before": None, "limit": 50}
+    history: dict[str, Any] = {"account": "main", "emag_id": 7, "before": None, "limit": 50}
     assert await indexes(filled, sql.history_of, **history) == {"emag_product_changes_by_offer"}
     assert await indexes(filled, sql.settled) == {"emag_product_changes_pkey"}
+
+
+async def test_only_a_rare_text_is_gathered(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planner can't tell what is rare, and would go through all products for it: it is told. Else it chooses."""
+    told: list[str] = []
+
+    async def page(conn: Any, **_: Any) -> AsyncIterator[Any]:
+        told.append(await conn.fetchval("SHOW enable_indexscan"))
+        for row in list[Any]():
+            yield row
+
+    monkeypatch.setattr(sql, "page", page)
+    for search in ("PN-29999", "Produs", None):
+        await Catalogue(filled).page(ProductFilter(search=search), Sort(), limit=50)
+    assert told == ["off", "on", "on"]
 
 
 async def test_what_has_no_index_is_noticed(filled: Database) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,9 @@ from emag_syncd.storage.queries import mirror
 
 COUNTED = 10_000
 """Up to so many products a total is counted; what is above is what the planner thinks, which costs nothing."""
+
+FEW = 3000
+"""Up to so many products are sorted at once when they are searched."""
 
 REMEDY = (
     "let a superuser run: CREATE EXTENSION IF NOT EXISTS pg_trgm; CREATE INDEX CONCURRENTLY emag_products_by_words"
@@ -72,9 +75,12 @@ class Catalogue:
         ``after`` must be of the same order. Rows have every column but ``raw`` and the hashes.
         """
         query = sql.page_descending if sort.descending else sql.page
-        values = {**matching(wanted), **_after(after), "limit": limit + 1, "skip": skip}
-        values |= {"key": sort.key, "kind": _KINDS.get(sort.key, "number")}
-        rows = await self.rows(query, **values)
+        conditions = matching(wanted)
+        place = {**_after(after), "key": sort.key, "kind": _KINDS.get(sort.key, "number")}
+        async with self._planned() as conn:
+            if conditions["term"]:
+                await _search(conn, conditions)
+            rows = [row async for row in query(conn, **conditions, **place, limit=limit + 1, skip=skip)]
         is_last = len(rows) <= limit
         rows = rows[:limit]
         return ProductPage(rows, None if is_last else _place(sort, rows[-1]))
@@ -178,6 +184,16 @@ class Catalogue:
         async with self._connections.use() as conn, conn.transaction(readonly=True):
             await sql.plan_with_values(conn)
             yield conn
+
+
+async def _search(conn: Connection, conditions: Mapping[str, Any]) -> None:
+    """Let few matches be gathered, and many be met in order.
+
+    The planner can't tell how rare a text is: it would go through a million products for the fifty that it expects.
+    """
+    await sql.gather(conn, gather=True)
+    if await sql.count_up_to(conn, **conditions, most=FEW + 1) > FEW:
+        await sql.gather(conn, gather=False)
 
 
 def _place(sort: Sort, row: Record) -> Place:

@@ -6,6 +6,11 @@
 -- name: plan_with_values!
 SET LOCAL plan_cache_mode = force_custom_plan;
 
+-- name: gather!
+-- Whether matches are to be gathered by index and sorted, instead of going through all in order until there are enough.
+SELECT set_config('enable_indexscan', switch, true), set_config('enable_seqscan', switch, true)
+FROM (SELECT CASE WHEN :gather::boolean THEN 'off' ELSE 'on' END AS switch) AS s;
+
 -- name: page
 SELECT
     /* columns */,
