@@ -60,6 +60,9 @@ messages: install ## take the console's texts over into its translations, where 
 	$(BIN)/pybabel --quiet update --locale ro --input-file $(TEMPLATE) --output-file $(CONSOLE)/locale/ro.po \
 	  --no-fuzzy-matching --ignore-obsolete --omit-header --no-wrap
 
+screenshots: install ## the pictures of docs/images, in Debian's chromium
+	$(BIN)/python -m tests.web.console.screenshots docs/images
+
 format: install ## let ruff format and fix what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .

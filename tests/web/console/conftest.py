@@ -1,21 +1,17 @@
 """A real browser in front of the pages; without Chromium what needs it is skipped."""
 
-import os
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any, TypeAlias
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, Response, ViewportSize, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, Response, ViewportSize, expect
 
 from tests.support.daemon import Site
+from tests.web.console.chromium import DESKTOP, chromium, launched
 
 PATIENCE_MS = 30_000
 """How long the browser waits for what is about to happen: it may share its machine."""
-
-DESKTOP: ViewportSize = {"width": 1280, "height": 800}
-PHONE: ViewportSize = {"width": 390, "height": 844}
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -24,18 +20,12 @@ Opener: TypeAlias = Callable[..., Awaitable[Page]]
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    """Run Debian's Chromium, without a window."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
+    """Run a browser."""
+    path = chromium()
+    if path is None:
         pytest.skip("chromium is not installed")
-    # As root, Chromium runs only without its sandbox.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=arguments)
-        try:
-            yield browser
-        finally:
-            await browser.close()
+    async with launched(path) as browser:
+        yield browser
 
 
 class Faults:

@@ -7,7 +7,8 @@ from emag_syncd.sandbox import Sandbox
 from tests.support.daemon import Site
 from tests.web.conftest import API, hang, running
 from tests.web.console.accessibility import assert_usable
-from tests.web.console.conftest import DESKTOP, PHONE, Opener
+from tests.web.console.chromium import DESKTOP, PHONE
+from tests.web.console.conftest import Opener
 
 pytestmark = pytest.mark.timeout(180)
 
