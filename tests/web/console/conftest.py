@@ -41,6 +41,9 @@ class Faults:
         page.on("response", self._answered)
 
     def _said(self, message: ConsoleMessage) -> None:
+        # What somebody types or chooses next takes the place of the request before it.
+        if message.text.startswith(("htmx:afterRequest", "htmx:sendAbort")):
+            return
         # Answers that are no success, and connections that end, are judged by what the page makes of them.
         if message.type == "error" and "Failed to load resource" not in message.text and "net::" not in message.text:
             self.found.append(message.text)

@@ -5,10 +5,12 @@ from playwright.async_api import expect
 
 from emag_syncd.sandbox import Sandbox
 from tests.support.daemon import Site
+from tests.support.offers import Connection
 from tests.web.conftest import API, hang, running
 from tests.web.console.accessibility import assert_usable
 from tests.web.console.chromium import DESKTOP, PHONE
 from tests.web.console.conftest import Opener
+from tests.web.console.stock import fill
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -23,7 +25,8 @@ async def test_the_pages_are_usable(site: Site, sandbox: Sandbox, visit: Opener,
     await running(site, "main")
     await site.core.call_log.flush()
     page = await visit(site, viewport=PHONE if phone else DESKTOP, language="ro" if phone else "en")
-    for path in ("/", "/runs", f"/runs/{failed}", "/health", "/nowhere"):
+    product = f"/products/main/{sandbox.accounts['main'].catalogue.ids[0]}"
+    for path in ("/", "/runs", f"/runs/{failed}", "/products", product, "/changes", "/health", "/nowhere"):
         await page.goto(path)
         for scheme in ("light", "dark"):
             await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
@@ -48,10 +51,12 @@ async def test_the_keyboard_is_enough(site: Site, visit: Opener) -> None:
     await expect(page.locator("#ask-sync")).to_be_focused()
 
 
-async def test_a_page_weighs_little(site: Site, visit: Opener) -> None:
-    """All that the overview needs comes to less than 150 KB."""
-    await site.post(f"{API}/sync", {"mode": "full"})
-    page = await visit(site)
+@pytest.mark.parametrize("path", ["/", "/products", "/products/main/1", "/changes"])
+async def test_a_page_weighs_little(site: Site, sql: Connection, visit: Opener, path: str) -> None:
+    """All that a page needs comes to less than 150 KB."""
+    await fill(sql)
+    await site.post(f"{API}/sync", {"account_type": "fbe", "mode": "full"})
+    page = await visit(site, path)
     sizes = await page.evaluate(
         "performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation'))"
         ".filter(one => !one.name.endsWith('/events')).map(one => one.transferSize)"

@@ -45,6 +45,8 @@ def _page(pages: Pages, request: web.Request, problem: ProblemError) -> web.Resp
         title=problem.title,
         detail=problem.detail,
         remedy=problem.more.get("remedy", ""),
+        # The page comes back by itself from an outage, and not where it is asked for what there is not.
+        passes=problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR,
     )
     response.headers.update(problem.headers)
     return response

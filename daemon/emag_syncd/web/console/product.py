@@ -49,7 +49,7 @@ class ProductPage:
             "product.html",
             offer={**row, "obstacles": obstacles(dict(row))},
             raw=msgspec.json.format(row["raw"] or b"{}").decode(),
-            complaints={name: list(_messages(raw.get(name))) for name in VALIDATIONS},
+            complaints={name: list(messages(raw.get(name))) for name in VALIDATIONS},
             warehouses=_by_warehouse(raw),
             drawn=[_point(point) for point in reversed(points)],
             points=[{**_point(point), "when": point["changed_at"]} for point in points],
@@ -65,7 +65,7 @@ def _point(row: Record) -> dict[str, Any]:
     return {"at": row["changed_at"].timestamp(), "kind": row["kind"], **values}
 
 
-def _messages(status: Any, depth: int = 0) -> Iterator[str]:
+def messages(status: Any, depth: int = 0) -> Iterator[str]:
     """Find what a validation complains of; texts come plain, by language, and in lists of either."""
     if depth > _DEEPEST:
         return
@@ -73,13 +73,13 @@ def _messages(status: Any, depth: int = 0) -> Iterator[str]:
         case str() if depth and status.strip():
             yield status.strip()
         case list():
-            yield from _distinct(text for one in status for text in _messages(one, depth + 1))
+            yield from _distinct(text for one in status for text in messages(one, depth + 1))
         case {"errors": errors}:
-            yield from _messages(errors, depth + 1)
+            yield from messages(errors, depth + 1)
         case {"message": message} | {"text": message}:
-            yield from _messages(message, depth + 1)
+            yield from messages(message, depth + 1)
         case dict() if depth and "value" not in status:
-            yield from _distinct(text for one in status.values() for text in _messages(one, depth + 1))
+            yield from _distinct(text for one in status.values() for text in messages(one, depth + 1))
 
 
 def _distinct(texts: Iterable[str]) -> Sequence[str]:
