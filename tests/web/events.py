@@ -1,6 +1,8 @@
 """A reader of the event stream."""
 
+import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,7 +10,9 @@ from typing import Any
 
 import aiohttp
 
+from emag_syncd.web.events import Events
 from tests.support.daemon import Site
+from tests.support.waiting import until
 from tests.web.conftest import API
 
 
@@ -49,3 +53,35 @@ async def reading(site: Site, last: str = "") -> AsyncIterator[Stream]:
         assert (response.status, response.content_type) == (200, "text/event-stream")
         assert (await response.content.readline()).startswith(b"retry: ")
         yield Stream(response)
+
+
+def events_of(site: Site) -> Events:
+    """Return what tells of events."""
+    found = [getattr(one, "__self__", None) for one in site.web._runner.app.on_shutdown]
+    return next(one for one in found if isinstance(one, Events))
+
+
+@asynccontextmanager
+async def following(site: Site) -> AsyncIterator[socket.socket]:
+    """Open the stream through the smallest window there is, and read nothing."""
+    with socket.socket() as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        reader.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(reader, ("127.0.0.1", int(site.address.rpartition(":")[2])))
+        await asyncio.get_running_loop().sock_sendall(
+            reader, f"GET {API}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        )
+        await until(lambda: events_of(site)._readers)
+        yield reader
+
+
+async def clog(site: Site) -> asyncio.Transport:
+    """Tell so much that a reader that reads nothing can be told no more; return the way to it."""
+    events = events_of(site)
+
+    def stuck() -> asyncio.Transport | None:
+        events.hub.publish("started", {"id": "", "padding": "x" * 10_000})
+        return next(iter(events._stuck), None)
+
+    found: asyncio.Transport = await until(stuck)
+    return found

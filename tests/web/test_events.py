@@ -5,13 +5,15 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+import structlog
+from aiohttp import web
 
 from emag_syncd.domain.runs import Operation, RunRequest, Trigger
 from emag_syncd.web.events import KEPT, PROGRESS_SECONDS, Hub
 from tests.support.daemon import Site
 from tests.support.waiting import until
 from tests.web.conftest import API, running
-from tests.web.events import reading
+from tests.web.events import clog, events_of, following, reading
 
 
 async def test_a_run_is_followed_from_its_start_to_its_end(site: Site) -> None:
@@ -118,3 +120,53 @@ async def test_waiting_ends_with_an_event_or_the_hub() -> None:
     await asyncio.sleep(0)
     hub.close()
     await waiting
+
+
+async def test_a_reader_that_reads_nothing_holds_up_nobody(site: Site) -> None:
+    """A sync goes on and others hear of it, however long one takes nothing; and nothing piles up for it."""
+    async with following(site), reading(site) as stream:
+        transport = await clog(site)
+        waiting = transport.get_write_buffer_size()
+        sync_id = await running(site, "main")
+        assert (await stream.next("ended")).data["id"] == sync_id
+        for _ in range(KEPT * 2):
+            events_of(site).hub.publish("started", {"id": "", "padding": "x" * 1000})
+        await until(lambda: site.get("/livez"))
+        assert transport in events_of(site)._stuck
+        assert transport.get_write_buffer_size() <= waiting
+        assert len(events_of(site).hub.since(0)) <= KEPT
+
+
+async def test_a_reader_that_takes_nothing_is_dropped(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while its place is free again, and the log has no error for it."""
+    monkeypatch.setattr("emag_syncd.web.events.PATIENCE_SECONDS", 0.2)
+    with structlog.testing.capture_logs() as lines:
+        async with following(site):
+            await clog(site)
+            await until(lambda: not events_of(site)._readers)
+    assert "request_failed" not in {line["action"] for line in lines}
+
+
+async def test_a_reader_that_takes_nothing_does_not_hold_up_the_end(site: Site) -> None:
+    """At shutdown it is dropped at once, long before its patience is over."""
+    async with following(site):
+        await clog(site)
+        events = events_of(site)
+        await events.close(web.Application())
+        await until(lambda: not events._readers)
+        # The server closes what it has once more.
+        events._unsubscribe = events._uncount = lambda: None
+
+
+async def test_a_reader_that_goes_is_no_error(site: Site) -> None:
+    """Whoever closes a page leaves no error in the log."""
+    with structlog.testing.capture_logs() as lines:
+        async with following(site):
+            pass
+
+        def gone() -> bool:
+            events_of(site).hub.publish("started", {"id": ""})
+            return not events_of(site)._readers
+
+        await until(gone)
+    assert "request_failed" not in {line["action"] for line in lines}

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from itertools import count
+from itertools import count, islice
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -36,6 +36,9 @@ PULSE_LOOKS = 5
 
 SILENCE_SECONDS = 15.0
 """After which a line is sent to show that the connection lives, to us and to what stands between."""
+
+PATIENCE_SECONDS = 60.0
+"""How long a reader may take nothing of what is there for it."""
 
 MOST_READERS = 200
 
@@ -90,7 +93,8 @@ class Hub:
 
     def since(self, after: int) -> list[Event]:
         """Return the events after this number."""
-        return [event for event in self._kept if event.number > after]
+        fresh = min(self._count - after, len(self._kept))
+        return list(islice(self._kept, len(self._kept) - fresh, None))
 
     async def wait(self, after: int, seconds: float) -> None:
         """Return when there are events after this number, when the hub closes, or after ``seconds``."""
@@ -127,6 +131,7 @@ class Events:
         self._parts = parts
         self._elsewhere = Elsewhere(parts.ledger, self._is_here, self.hub.publish)
         self._readers = 0
+        self._stuck: set[asyncio.Transport] = set()
         self._looker: asyncio.Task[None] | None = None
         self._health: list[bool] = []
         self._unsubscribe = parts.recorder.subscribe(self._heard)
@@ -142,6 +147,8 @@ class Events:
         self._unsubscribe()
         self._uncount()
         self.hub.close()
+        for transport in self._stuck:
+            transport.abort()
         if self._looker is not None:
             self._looker.cancel()
 
@@ -161,24 +168,40 @@ class Events:
             response = web.StreamResponse(
                 headers={hdrs.CONTENT_TYPE: "text/event-stream", "X-Accel-Buffering": "no"},
             )
-            # A reader who leaves in the middle of an event is no error.
-            with suppress(ConnectionResetError):
-                await response.prepare(request)
-                await self._tell(response, self._begin(request.headers.get("Last-Event-ID", "")))
+            await response.prepare(request)
+            # Readers come and go: nothing went wrong.
+            with suppress(ConnectionError):
+                await self._tell(request, response)
             return response
 
-    async def _tell(self, response: web.StreamResponse, after: int) -> None:
-        """Send the events after this number, until the hub closes. Raises ConnectionResetError."""
-        await response.write(f"retry: 2000\nid: {self.hub.name}-{after}\n\n".encode())
+    async def _tell(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Write what there is after what the reader has seen, until one of the two ends. Raises ConnectionError."""
+        after = self._begin(request.headers.get("Last-Event-ID", ""))
+        await self._send(request, response, f"retry: 2000\nid: {self.hub.name}-{after}\n\n".encode())
         while not self.hub.closed:
             if self.hub.missed(after):
                 after = self.hub.latest
-                await response.write(self._written(Event(after, "missed", {})))
+                await self._send(request, response, self._written(Event(after, "missed", {})))
             events = self.hub.since(after)
             text = b"".join(map(self._written, events)) or b": alive\n\n"
-            await response.write(text)
+            await self._send(request, response, text)
             after = events[-1].number if events else after
             await self.hub.wait(after, SILENCE_SECONDS)
+
+    async def _send(self, request: web.Request, response: web.StreamResponse, text: bytes) -> None:
+        """Write, and drop a reader that takes nothing, or that does so when the stream ends."""
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError
+        self._stuck.add(transport)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await response.write(text)
+        except TimeoutError:
+            transport.abort()
+            raise ConnectionResetError from None
+        finally:
+            self._stuck.discard(transport)
 
     def _begin(self, last: str) -> int:
         """Return the number of the event after which a reader goes on that has seen ``last``."""
