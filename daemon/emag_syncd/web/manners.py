@@ -25,7 +25,8 @@ HEADERS = {
     hdrs.SERVER: "emag-syncd",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # With less, browsers leave the Origin out of the forms that are sent to the daemon itself.
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
