@@ -100,12 +100,12 @@ async def test_columns_are_chosen_once(site: Site, sql: Connection, visit: Opene
     await fill(sql)
     page = await visit(site, "/products")
     headings = page.locator("thead th")
-    await expect(headings).to_have_text(["Name", "Account", "Sells", "Price", "Stock", "Buy button", "Changed"])
+    await expect(headings).to_have_text(["Name", "Account", "Sells", "Price", "Stock", "Buy button", "Last change"])
     await page.locator(".chooser summary").click()
     await page.locator("[name=column][value=ean]").check()
     await page.locator("[name=column][value=brand]").check()
     await page.locator("[name=column][value=account_type]").uncheck()
-    chosen = ["Name", "Sells", "Price", "Stock", "Buy button", "Brand", "EAN", "Changed"]
+    chosen = ["Name", "Sells", "Price", "Stock", "Buy button", "Brand", "EAN", "Last change"]
     await expect(headings).to_have_text(chosen)
     await expect(page).to_have_url(f"{site.address}/products")
     await page.keyboard.press("Escape")

@@ -51,7 +51,7 @@
           dir: name === "buy_button_rank" ? -1 : 1, // the first place is on top
           range: (_, least, most) => {
             const room = Math.max((most - least) * 0.1, whole ? 1 : Math.abs(most) * 0.05 || 1);
-            return [Math.max(0, least - room), most + room];
+            return [Math.max(name === "buy_button_rank" ? 0.5 : 0, least - room), most + room]; // there is no place 0
           },
         },
       },
