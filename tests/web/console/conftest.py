@@ -28,6 +28,9 @@ async def browser() -> AsyncIterator[Browser]:
         yield browser
 
 
+JUDGED_BY_THE_PAGE = ("Failed to load resource", "net::", "htmx:sendError", "htmx:afterRequest")
+
+
 class Faults:
     """What goes wrong in the browser: exceptions of scripts, and what the browser refused to load or run."""
 
@@ -45,7 +48,7 @@ class Faults:
         if message.text.startswith(("htmx:afterRequest", "htmx:sendAbort")):
             return
         # Answers that are no success, and connections that end, are judged by what the page makes of them.
-        if message.type == "error" and "Failed to load resource" not in message.text and "net::" not in message.text:
+        if message.type == "error" and not any(words in message.text for words in JUDGED_BY_THE_PAGE):
             self.found.append(message.text)
 
     def _answered(self, response: Response) -> None:
