@@ -135,12 +135,13 @@ class AccountStates(TypedDict):
     account_type: str
     offers: int
     active: int
+    inactive: int
+    end_of_life: int
     sellable: int
     out_of_stock: int
     buy_button_lost: int
     rejected: int
     removed: int
-    last_change_at: Moment
 
 
 class Statistics(TypedDict):
