@@ -111,8 +111,9 @@ async def test_a_run_that_will_not_end(
         assert "sitecustomize.py" in "".join(daemon.lines("run_abandoned")[0]["where"])
     assert tuple(await sql.fetchrow(END) or ()) == ("failed", "timeout", "Product sync timed out after 1 seconds")
     assert not await sql.fetchval("SELECT count(*) FROM emag_sync_logs WHERE status = 'running'")
+    patient = configured(tmp_path, sandbox, database_url, TIMETABLES)
     with recovery.timed(f"a run that {how}, the process started anew", 2, 10):
-        async with daemon_process(config) as daemon:
+        async with daemon_process(patient) as daemon:
             assert await synced(daemon) == "completed"
 
 

@@ -72,34 +72,35 @@ async def test_a_daemon_that_stands_still(
     role = urlsplit(zombie).username
     (tmp_path / "hung").mkdir()
     hung_config = configured(tmp_path / "hung", sandbox, zombie, {"main": DAILY})
-    async with (
-        daemon_process(hung_config) as hung,
-        daemon_process(configured(tmp_path, sandbox, database_url, {"main": DAILY})) as alive,
-    ):
-        await alive.logged("ready")
+    alive_config = configured(tmp_path, sandbox, database_url, {"main": DAILY})
+    async with daemon_process(hung_config) as hung:
         run_id = await in_mid_run(sql, random.randint(1, 5))
-        hung.send(signal.SIGSTOP)
-        with recovery.timed("a daemon that stands still, until its run is ended", 2):
-            reaped = await alive.logged("run_reaped")
-        assert await ended_as(sql, run_id) == ("failed", "stale")
-        assert reaped["run_id"] == str(run_id)
-        late = "SELECT extract(epoch FROM completed_at - heartbeat_at)::float8 FROM emag_sync_logs WHERE id = $1"
-        assert LEASE <= await sql.fetchval(late, run_id) < LEASE + LATEST_REAPING
-        next_run = await in_mid_run(sql, 1)
-        asleep = await sql.fetchval("SELECT max(id) FROM writings")
-        hung.send(signal.SIGCONT)
-        with recovery.timed("a daemon that stood still, until it knows that its run was ended", 3):
-            assert (await hung.logged("run_lost"))["run_id"] == str(run_id)
-        await completed(sql)
-        assert await ended_as(sql, next_run) == ("completed", None)
-        written = "SELECT writer, written, what FROM writings WHERE id > $1 AND writer {} $2"
-        assert await sql.fetch(written.format("="), asleep, role) == []
-        assert await sql.fetch(written.format("<>"), asleep, role)
-        assert await sql.fetchval("SELECT count(*) FROM emag_product_changes") == OFFERS
-        alive.send(signal.SIGTERM)
-        assert await alive.ended() == 0
-        slowed(sandbox, 0)
-        assert await synced(hung) == "completed"
-        assert await sql.fetch(written.format("="), asleep, role)
-        hung.send(signal.SIGTERM)
-        assert await hung.ended() == 0
+        slowed(sandbox, 5)
+        async with daemon_process(alive_config) as alive:
+            await alive.logged("ready")
+            hung.send(signal.SIGSTOP)
+            slowed(sandbox, 0.2)
+            with recovery.timed("a daemon that stands still, until its run is ended", 2):
+                reaped = await alive.logged("run_reaped")
+            assert await ended_as(sql, run_id) == ("failed", "stale")
+            assert reaped["run_id"] == str(run_id)
+            late = "SELECT extract(epoch FROM completed_at - heartbeat_at)::float8 FROM emag_sync_logs WHERE id = $1"
+            assert LEASE <= await sql.fetchval(late, run_id) < LEASE + LATEST_REAPING
+            next_run = await in_mid_run(sql, 1)
+            asleep = await sql.fetchval("SELECT max(id) FROM writings")
+            hung.send(signal.SIGCONT)
+            with recovery.timed("a daemon that stood still, until it knows that its run was ended", 3):
+                assert (await hung.logged("run_lost"))["run_id"] == str(run_id)
+            await completed(sql)
+            assert await ended_as(sql, next_run) == ("completed", None)
+            written = "SELECT writer, written, what FROM writings WHERE id > $1 AND writer {} $2"
+            assert await sql.fetch(written.format("="), asleep, role) == []
+            assert await sql.fetch(written.format("<>"), asleep, role)
+            assert await sql.fetchval("SELECT count(*) FROM emag_product_changes") == OFFERS
+            alive.send(signal.SIGTERM)
+            assert await alive.ended() == 0
+            slowed(sandbox, 0)
+            assert await synced(hung) == "completed"
+            assert await sql.fetch(written.format("="), asleep, role)
+            hung.send(signal.SIGTERM)
+            assert await hung.ended() == 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import defaultdict
 from collections.abc import Coroutine
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
@@ -81,6 +82,8 @@ class Schedule:
         self._slots: dict[Key, Slots] = {}
         self._fired: dict[Key, datetime] = {}
         self._tasks: dict[object, asyncio.Task[None]] = {}
+        self._again: set[object] = set()
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         )
@@ -141,6 +144,8 @@ class Schedule:
         """Look again whether the account's slots had their runs: one that began may be gone without a trace."""
         for key in self._slots:
             if key[0] == account:
+                # A task that is about to see the run begun would not look once more.
+                self._again |= {key} & self._tasks.keys()
                 self._serve_later(key)
 
     def _lay_out_anew(self) -> None:
@@ -204,6 +209,9 @@ class Schedule:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._metrics.scheduler(SchedulerOutcome.FAILED)
             log.error("schedule failed", action="schedule_failed", schedule=str(name), exc_info=error)
+        for key in self._slots.keys() & self._again & {name}:
+            self._again.discard(key)
+            self._serve_later(key)
 
     async def _serve(self, key: Key) -> None:
         """See that the latest slot gets its run: now, or as soon as what keeps it waiting is over."""
@@ -259,7 +267,15 @@ class Schedule:
 
     async def _try(self, request: RunRequest) -> tuple[SchedulerOutcome, str]:
         """Start the run unless it is not wanted, or not yet; return what came of it, and why."""
+        # One at a time, and none while a run is under way: how that ends may be why there should be no other.
+        async with self._turns[request.account]:
+            return await self._try_alone(request)
+
+    async def _try_alone(self, request: RunRequest) -> tuple[SchedulerOutcome, str]:
         account, slot = request.account, request.scheduled_for
+        under_way = (handle.lease for handle in self._supervisor.handles() if handle.lease.account == account)
+        if lease := next(under_way, None):
+            return SchedulerOutcome.BUSY, str(BusyError(account, lease.run_id))
         try:
             if slot is not None and await self._prospects.covered(
                 account, request.operation, slot, other_than=request.run_id
