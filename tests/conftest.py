@@ -70,12 +70,12 @@ class Complaints(logging.Handler):
 
 
 @pytest.fixture(autouse=True)
-def no_complaints() -> Iterator[None]:
-    """Let a test fail of whatever asyncio would only have logged."""
+def no_complaints() -> Iterator[Complaints]:
+    """Let a test fail of whatever asyncio would only have logged; give what it said so far."""
     complaints = Complaints()
     logger = logging.getLogger("asyncio")
     logger.addHandler(complaints)
-    yield
+    yield complaints
     logger.removeHandler(complaints)
     assert not complaints.texts, "\n".join(complaints.texts)
 

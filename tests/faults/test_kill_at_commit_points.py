@@ -109,7 +109,8 @@ async def test_killed_at_each_commit_of(
     spec = AccountSpec(60, seed=stage, limited=False, oddities=Oddities(odd=0.1, unusable=2))
     async with Sandbox({"main": spec}) as sandbox:
         main = sandbox.accounts["main"]
-        main.latency.low = main.latency.high = 0.02
+        # At its beginning it must live long enough for a heartbeat.
+        main.latency.low = main.latency.high = 0.5 if stage == "its beginning" else 0.02
         config = configure(
             tmp_path / "config.toml",
             database_url,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from emag_syncd.storage.budgets import FURTHEST
+from emag_syncd.storage.budgets import furthest
 
 
 @dataclass
@@ -18,7 +18,7 @@ class Ledger:
     def reserve(self, holder: str, span: float, gap: float, delay: float) -> float:
         """Do what the query does."""
         now = self.clock()
-        free_at = min(self.free_at, now + FURTHEST) + (gap if self.holder not in {"", holder} else 0.0)
+        free_at = min(self.free_at, now + furthest(span, gap)) + (gap if self.holder not in {"", holder} else 0.0)
         begins = max(free_at, now + delay)
         self.free_at, self.holder = begins + span, holder
         self.reserved.append((begins, self.free_at, holder))

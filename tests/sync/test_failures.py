@@ -40,7 +40,7 @@ HARMLESS = (Kind.BOM, Kind.WRONG_CHARSET, Kind.DUPLICATE_KEYS, Kind.DEEP, Kind.H
 # So many reads come before those by id: two pages of 10 that are full, and one that is not.
 OFFERS, PAGES = 22, 3
 CALLS = {"count": (COUNT, 0), "page": (READ, 0), "id": (READ, PAGES)}
-IMPATIENT = {"page_size": 10, "max_attempts": 2, "request_timeout_seconds": 0.4, "max_concurrent_requests": 2}
+IMPATIENT = {"page_size": 10, "max_attempts": 2, "request_timeout_seconds": 1.5, "max_concurrent_requests": 2}
 
 
 def named(fault: tuple[Kind, int | None]) -> str:

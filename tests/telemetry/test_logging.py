@@ -17,6 +17,7 @@ import structlog
 
 from emag_syncd.config import MASK, Log
 from emag_syncd.telemetry.logging import QUIET, configure_logging, is_journal
+from tests.conftest import Complaints
 
 SECRET = "hunter2hunter2"
 
@@ -197,7 +198,7 @@ def test_what_is_not_the_journal_any_more(stream: io.StringIO, tmp_path: Path) -
     assert not is_journal(stream, {"JOURNAL_STREAM": "0:0"})
 
 
-async def test_a_task_that_nobody_awaits_is_in_the_log(stream: io.StringIO) -> None:
+async def test_a_task_that_nobody_awaits_is_in_the_log(stream: io.StringIO, no_complaints: Complaints) -> None:
     """What asyncio reports of a lost exception comes out as a line, without the secret."""
     configure_logging(Log(), [SECRET], stream)
     loop = asyncio.get_running_loop()
@@ -205,6 +206,8 @@ async def test_a_task_that_nobody_awaits_is_in_the_log(stream: io.StringIO) -> N
     (line,) = lines(stream)
     assert (line["logger"], line["level"]) == ("asyncio", "error")
     assert MASK in line["exception"]
+    assert len(no_complaints.texts) == 1
+    no_complaints.texts.clear()
 
 
 def test_the_log_goes_to_the_error_stream(capsys: pytest.CaptureFixture[str], stream: io.StringIO) -> None:

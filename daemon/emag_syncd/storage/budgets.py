@@ -4,7 +4,12 @@ from emag_syncd.storage.connections import Connections
 from emag_syncd.storage.queries import budgets as sql
 
 FURTHEST = 60.0
-"""Seconds: further ahead nobody reserves, however many processes there are."""
+MOST_PROCESSES = 10
+
+
+def furthest(span: float, gap: float) -> float:
+    """Return how many seconds ahead anybody reserves: low limits take processes that wait for each other far."""
+    return max(FURTHEST, MOST_PROCESSES * (span + gap))
 
 
 class AccountBudget:
@@ -29,7 +34,7 @@ class AccountBudget:
                 span=span,
                 gap=gap,
                 delay=delay,
-                furthest=FURTHEST,
+                furthest=furthest(span, gap),
             )
         return max(0.0, begins_in)
 
