@@ -1,55 +1,26 @@
 """Who can't prove to be the marketplace is not spoken to, and what stands in the way is said in the ledger."""
 
 import signal
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
-import structlog
 
 from emag_syncd.sandbox import AccountSpec, Sandbox
+from tests.support.endings import ends_as
 from tests.support.fleet import account, configure
 from tests.support.offers import Connection
 from tests.support.processes import daemon_process
 from tests.support.proxy import Proxy
 from tests.support.recovery import Recovery
 from tests.support.tls import HOST, Authority, showing
-from tests.support.waiting import until
 from tests.sync.reference import assert_mirrors
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("quiet")]
 
 OFFERS = 25
 UNAVAILABLE = "marketplace_unavailable"
 IMPATIENT = {"page_size": 10, "max_attempts": 2, "request_timeout_seconds": 2, "max_concurrent_requests": 2}
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Leave the test's own log as it is."""
-    yield
-    structlog.reset_defaults()
-
-
-async def last_run(sql: Connection, name: str) -> Any:
-    """Return how the account's last run that ended did so."""
-    return await sql.fetchrow(
-        "SELECT status, errors -> -1 ->> 'kind' AS kind, errors -> -1 ->> 'error' AS error FROM emag_sync_logs"
-        " WHERE account_type = $1 AND status <> 'running' ORDER BY started_at DESC LIMIT 1",
-        name,
-    )
-
-
-async def ends_as(sql: Connection, name: str, status: str) -> Any:
-    """Return the account's last run once it is one that ended like this."""
-
-    async def look() -> Any:
-        run = await last_run(sql, name)
-        return run if run and run["status"] == status else None
-
-    return await until(look, within=90)
 
 
 async def test_certificates_and_names(database_url: str, sql: Connection, tmp_path: Path, recovery: Recovery) -> None:

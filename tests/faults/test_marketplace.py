@@ -2,15 +2,14 @@
 
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
-import structlog
 
 from emag_syncd.sandbox import AccountSpec, Fault, Kind, Sandbox
+from tests.support.endings import ends_as
 from tests.support.fleet import account, configure
 from tests.support.offers import Connection
 from tests.support.processes import DaemonProcess, daemon_process
@@ -19,7 +18,7 @@ from tests.support.scale import scaled
 from tests.support.waiting import until
 from tests.sync.reference import assert_mirrors
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("quiet")]
 
 OFFERS = 25
 UNAVAILABLE, PROTOCOL = "marketplace_unavailable", "protocol"
@@ -44,32 +43,6 @@ REFUSED: Mapping[str, tuple[Fault, str]] = {
     "request": (Fault(Kind.ERROR_KEYS, times=None), "marketplace_rejected"),
 }
 """What only a person can mend: the schedule waits."""
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Leave the test's own log as it is."""
-    yield
-    structlog.reset_defaults()
-
-
-async def last_run(sql: Connection, name: str) -> Any:
-    """Return how the account's last run that ended did so."""
-    return await sql.fetchrow(
-        "SELECT status, errors -> -1 ->> 'kind' AS kind, errors -> -1 ->> 'error' AS error FROM emag_sync_logs"
-        " WHERE account_type = $1 AND status <> 'running' ORDER BY started_at DESC LIMIT 1",
-        name,
-    )
-
-
-async def ends_as(sql: Connection, name: str, status: str) -> Any:
-    """Return the account's last run once it is one that ended like this."""
-
-    async def look() -> Any:
-        run = await last_run(sql, name)
-        return run if run and run["status"] == status else None
-
-    return await until(look, within=90)
 
 
 async def ask_for(daemon: DaemonProcess, name: str) -> None:
