@@ -12,6 +12,7 @@ from pydantic import BeforeValidator
 from emag_syncd.domain.runs import Operation, Status
 from emag_syncd.storage.history import Mark, RunFilter
 from emag_syncd.web.answers import ProblemError
+from emag_syncd.web.console.entries import changes_of
 from emag_syncd.web.console.pages import Pages
 from emag_syncd.web.console.troubles import errors_of, warnings_of
 from emag_syncd.web.parameters import AccountName, Moment, Parameters, read_moment, read_query
@@ -94,7 +95,7 @@ class RunPages:
             calls=[_call(call) for call in calls[:CALLS]],
             older_calls=calls[CALLS - 1]["called_at"] if len(calls) > CALLS else None,
             errors_only=errors_only,
-            changes=[_change(row) for row in await self._history.changes(run, limit=CHANGES)],
+            changes=[{**row, "changes": changes_of(row)} for row in await self._history.changes(run, limit=CHANGES)],
             rejects=await self._history.rejects(run["id"], limit=REJECTS),
         )
 
@@ -124,8 +125,3 @@ def _call(row: Record) -> dict[str, Any]:
     """Return a call as it is shown: its parameters and messages as what they are."""
     decoded = {name: msgspec.json.decode(row[name]) for name in ("params", "messages")}
     return {**row, **decoded}
-
-
-def _change(row: Record) -> dict[str, Any]:
-    changes = msgspec.json.decode(row["changes"])
-    return {**row, "changes": changes if isinstance(changes, dict) else {}}
