@@ -50,6 +50,7 @@ class Member:
                 finally:
                     self.broken += [f"{self}: {line}" for action in BROKEN for line in process.lines(action)]
             self.exits.append((self._why or "by itself", code))
+            self._process, self._address = None, ""
             await asyncio.sleep(RESTART_SECONDS)
 
     @property
@@ -71,11 +72,12 @@ class Member:
             self._process.send(number)
 
     async def ends(self, number: signal.Signals, why: str, *, within: float) -> bool:
-        """Send a signal that ends the process; whether it did in time."""
-        count = len(self.exits)
+        """Send a signal that ends the process; whether it did in time, or had already."""
+        process = self._process
         self.send(number, why)
         try:
-            await until(lambda: len(self.exits) > count, within=within)
+            # The process that was meant, not a later one in its place: that one has heard nothing.
+            await until(lambda: process is None or self._process is not process, within=within)
         except TimeoutError:
             return False
         return True

@@ -1,16 +1,22 @@
 """What the soak would say, and that it would see: its report, and its look at the ledger."""
 
+import asyncio
 import random
+import signal
 import time
+from pathlib import Path
 from typing import Any, cast
 
 import asyncpg
 
 from tests.soak.faults import FAULTS, drawn
+from tests.soak.members import Member
 from tests.soak.report import Report
 from tests.soak.watch import LATE, TWICE, Watch
 from tests.soak.world import STALE_SECONDS, World
+from tests.support.fleet import configure
 from tests.support.offers import Connection, by_hand, grow_old
+from tests.support.waiting import until
 
 
 def test_the_report() -> None:
@@ -52,3 +58,16 @@ async def test_the_watch_sees_what_must_not_be(sql: Connection) -> None:
     found = await look()
     assert len(found) == 3
     assert "after it should have been ended" in found[0]
+
+
+async def test_who_ends_a_daemon_that_is_dead_does_not_wait_for_the_next(tmp_path: Path) -> None:
+    """Between two processes of a member there is nobody to hear a signal."""
+    config = configure(tmp_path / "config.toml", "postgresql://nobody@127.0.0.1:1/none", {})
+    member = Member(1, config, cast("Any", None), cast("Any", None))
+    living = asyncio.create_task(member.lives())
+    try:
+        await until(lambda: member.exits)
+        assert await member.ends(signal.SIGTERM, "SIGTERM", within=0.1)
+    finally:
+        living.cancel()
+        await asyncio.gather(living, return_exceptions=True)
