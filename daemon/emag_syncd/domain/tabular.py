@@ -26,8 +26,19 @@ BOM = "\ufeff"
 """Without it Excel takes UTF-8 for the character set of the country."""
 
 _FORMULA = re.compile(r"[=+\-@\t\r]")
-_MANGLED = re.compile(r"0\d+|\d{12,}|\d+[eE]\d+|\d+([-/.:,]\d+)+")
-"""What spreadsheets take for a number or a date, and show or keep as another text: leading zeros, EANs, 1E5, 3-12."""
+_MONTH = (
+    r"(?:jan(?:uary)?|ian(?:uarie)?|feb(?:ruar(?:y|ie))?|mar(?:ch|tie)?|apr(?:il(?:ie)?)?|ma[iy]|june?|iun(?:ie)?|july?"
+    r"|iul(?:ie)?|aug(?:ust)?|sept?(?:em(?:ber|brie))?|oct(?:o(?:ber|mbrie))?|nov(?:ember)?|noi(?:embrie)?"
+    r"|dec(?:em(?:ber|brie))?)"
+)
+_MANGLED = re.compile(
+    # Numbers with anything beside up to eleven digits: leading zeros, EANs, 3-12, 1/2, 12:30, 50%, (5), $5, 5 lei.
+    r"(?!(?:0|[1-9]\d{0,10})\Z)[$€£(.]?\s?\d+(?:[-/.:,]+\d+| \d+/\d+)*\s?(?:[%).€$£]|lei|ron|[ap]m?)?"
+    r"|\d+(?:[.,]\d+)?e[+-]?\d+|true|false|adevărat|fals"
+    rf"|\d{{1,4}}[-/. ]*{_MONTH}(?:[-/., ]+\d{{1,4}})?|{_MONTH}[-/. ]*\d{{1,4}}(?:[-/., ]+\d{{1,4}})?",
+    re.IGNORECASE,
+)
+"""What spreadsheets take for a number, a date or a truth value in English or Romanian, and keep as another text."""
 
 _json = msgspec.json.Encoder(decimal_format="number")
 
