@@ -21,7 +21,7 @@ BASE_URL = "http://127.0.0.1:9/api-3"
 
 def failed(retry_after_seconds: float | None = None) -> TransientError:
     """Return a failure."""
-    return TransientError("no", outcome=CallOutcome.TIMEOUT, retry_after=retry_after_seconds)
+    return TransientError("no", outcome=CallOutcome.TIMEOUT, remedy="", retry_after=retry_after_seconds)
 
 
 async def test_waits_between_attempts_grow_to_a_ceiling() -> None:

@@ -73,7 +73,7 @@ def results_of(answer: Answer) -> bytes:
         raise _not_json(answer)
     is_error = bytes(answer.envelope.is_error)
     if is_error == b"true":
-        raise RejectedError(f"the marketplace refused the request: {answer.said}")
+        raise _rejected(answer, f"the marketplace refused the request: {answer.said}")
     if is_error != b"false":
         raise _bad_answer(answer, "an answer without isError: false")
     results = bytes(answer.envelope.results)
@@ -119,7 +119,13 @@ def _refused_status(answer: Answer) -> MarketplaceError:
             f"the marketplace redirects ({status}) to {answer.header('Location') or 'nowhere'}",
             remedy=f"check {answer.settings.setting}.base_url",
         )
-    return RejectedError(f"the marketplace refused the request with status {status}: {answer.said}")
+    return _rejected(answer, f"the marketplace refused the request with status {status}: {answer.said}")
+
+
+def _rejected(answer: Answer, message: str) -> RejectedError:
+    setting = answer.settings.setting
+    remedy = f"check {setting}.base_url, and ask the marketplace's support about what it says; then sync by hand"
+    return RejectedError(message, remedy=remedy)
 
 
 def _not_json(answer: Answer) -> TransientError:

@@ -16,7 +16,7 @@ class TransientError(UnavailableError):
         message: str,
         *,
         outcome: CallOutcome,
-        remedy: str = "",
+        remedy: str,
         retry_after: float | None = None,
         shrink: bool = False,
     ) -> None:

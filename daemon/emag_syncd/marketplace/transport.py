@@ -180,6 +180,7 @@ def _cut(request: Request) -> TransientError:
     return TransientError(
         f"{request.host} closed the connection before its answer was complete",
         outcome=CallOutcome.CONNECTION,
+        remedy="try again later; if it stays so, look for what cuts connections between it and this machine",
         shrink=True,
     )
 

@@ -9,12 +9,12 @@ from aiohttp import web
 from emag_syncd.domain.calls import ApiCall
 from emag_syncd.domain.runs import ErrorKind
 from emag_syncd.marketplace.client import Client
-from emag_syncd.supervision.accounts import Account
+from emag_syncd.supervision.accounts import Account, Accounts
 from emag_syncd.supervision.recorder import Recorder
 from emag_syncd.web.answers import ProblemError, answer
 from emag_syncd.web.openapi import operation
 from emag_syncd.web.parameters import ConnectionParameters, read_body
-from emag_syncd.web.parts import API, WebParts
+from emag_syncd.web.parts import API
 
 LONGEST_SECONDS = 60.0
 """How long somebody may be expected to wait for a page."""
@@ -56,10 +56,10 @@ class ConnectionTest(TypedDict):
 class Connections:
     """The ways to the marketplace."""
 
-    def __init__(self, parts: WebParts) -> None:
-        """Try the accounts of ``parts``."""
-        self._accounts = parts.accounts
-        self._recorder = parts.recorder
+    def __init__(self, accounts: Accounts, recorder: Recorder) -> None:
+        """Try ``accounts``, and let ``recorder`` know of each request."""
+        self._accounts = accounts
+        self._recorder = recorder
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""

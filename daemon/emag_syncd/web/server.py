@@ -97,7 +97,7 @@ def application(http: Http, parts: WebParts) -> web.Application:
     """Return the application: a group of routes a line."""
     guard, overview, events = Guard(http), Overview(parts), Events(parts)
     pages = Pages(guard.has_session)
-    login, syncs, connections = Login(pages, guard), Syncs(parts), Connections(parts)
+    login, syncs, connections = Login(pages, guard), Syncs(parts), Connections(parts.accounts, parts.recorder)
     open_to_all = [*Probes(parts, guard).routes(), *Assets().routes(), *login.routes()]
     app = web.Application(client_max_size=MOST_BODY, middlewares=[mannered, humane(pages), guarded(guard, open_to_all)])
     app.add_routes(
