@@ -47,6 +47,12 @@ check: install ## linters, types, layers
 bench: install ## the benchmark, against bare loops in the same run
 	$(BIN)/python -m tests.bench $(ARGS)
 
+CHECKED := .bench/check.json
+bench-check: install ## what the benchmark finds worse than at the last release, by more than the noise
+	rm -f $(CHECKED)
+	$(BIN)/python -m tests.bench --output $(CHECKED) $(ARGS)
+	$(BIN)/python -m tests.bench.check $(CHECKED)
+
 # Hours, or a sample: make mutate ARGS="sql --sample 20", or ARGS="python --names '*Watchdog*'"
 mutate: install ## change the ledger and its guardians, one thing at a time: some test must notice
 	$(BIN)/python -m tests.mutation $(ARGS)

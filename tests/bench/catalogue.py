@@ -5,7 +5,6 @@ import statistics
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import asyncpg
 from rich.console import Console
@@ -95,7 +94,7 @@ async def show_export(console: Console, dsn: str) -> None:
         result = await worker("catalogue", dsn, search)
         console.print(
             f"export of {result['rows']:,} products as CSV: {result['seconds']:.1f} s,"
-            f" {result['rows_per_second']:,.0f} rows/s, peak memory {result['highest_mb']:.1f} MB"
+            f" {result['rows_per_second']:,.0f} rows/s, peak memory {result['peak_mb']:.1f} MB"
         )
 
 
@@ -107,15 +106,9 @@ async def _export(dsn: str, search: str) -> None:
         async for batch in exports.products(Catalogue(database), ProductFilter(search=search or None)):
             write(batch)
             rows += len(batch)
-        watch.report(rows, highest_mb=await asyncio.to_thread(_highest_mb))
+        watch.report(rows)
     finally:
         await database.close()
-
-
-def _highest_mb() -> float:
-    """Return the peak memory since the program was loaded: what ``getrusage`` tells began before, with its parent's."""
-    (line,) = [line for line in Path("/proc/self/status").read_text("ascii").splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) / 1024
 
 
 if __name__ == "__main__":

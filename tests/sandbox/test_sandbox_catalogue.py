@@ -79,7 +79,7 @@ def test_a_million_offers_fit() -> None:
 
 def test_pre_encoded_rows_are_the_same_rows() -> None:
     """Keeping encoded rows changes nothing that is served, before and after a change."""
-    plain, kept = Catalogue(60), Catalogue(60, preencode=True)
+    plain, kept = Catalogue(60), Catalogue(60, preencode=60)
     assert rows(plain) == rows(kept)
     for catalogue in (plain, kept):
         catalogue.update(catalogue.ids[3], sale_price=1.25)

@@ -80,6 +80,7 @@ async def test_options_reach_the_accounts(session: aiohttp.ClientSession) -> Non
         "--latency",
         "0.01,0.02",
         "--preencode",
+        "100",
     )
     async with running(*options) as (_, url):
         truth = await order(session, url, "truth", account="a0002")

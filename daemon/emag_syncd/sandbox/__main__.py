@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--latency", type=_seconds, default=(0.0, 0.0), help="seconds: one number, or LOW,HIGH")
     parser.add_argument("--odd", action=argparse.BooleanOptionalAction, default=True, help="odd types in some offers")
     parser.add_argument("--moving", type=float, default=0.0, help="changes a second in each account")
-    parser.add_argument("--preencode", action="store_true", help="keep encoded rows in memory, for benchmarks")
+    parser.add_argument("--preencode", type=int, default=0, help="encoded rows to keep in memory, for benchmarks")
     parser.add_argument("--exit-with-parent", action="store_true", help="stop when the process that started it dies")
     return parser
 

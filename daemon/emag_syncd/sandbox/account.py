@@ -26,7 +26,7 @@ class AccountSpec:
     username: str | None = None
     password: str | None = None
     oddities: Oddities = PLAIN
-    preencode: bool = False
+    preencode: int = 0
     limited: bool = True
 
     def credentials(self, name: str) -> tuple[str, str]:

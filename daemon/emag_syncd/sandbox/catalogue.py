@@ -14,8 +14,6 @@ from emag_syncd.sandbox.oddities import PLAIN, UNUSABLE, Oddities, apply
 from emag_syncd.sandbox.products import FIRST_ID, ID_STEP, Facts, facts, render
 
 ABSENT: Final = msgspec.UNSET
-# Beyond this many offers the encoded rows are made anew each time: 200 000 take some 550 MB.
-KEEP_AT_MOST: Final = 200_000
 _FILTERED_KEPT: Final = 32
 _CONTACT: Final = [{"name": "Voltora SRL", "address": "Str. Lungă 7, Cluj", "email": "contact@example.ro"}]
 
@@ -34,9 +32,9 @@ class Catalogue:
         seed: object = 0,
         platform: str = "emag-ro",
         oddities: Oddities = PLAIN,
-        preencode: bool = False,
+        preencode: int = 0,
     ) -> None:
-        """Makes a catalogue; `preencode` makes up to 200 000 rows at once and keeps them."""
+        """Makes a catalogue; so many rows as `preencode` says are made at once and kept: 200 000 take some 550 MB."""
         self.platform = platform
         self.oddities = oddities
         self.version = 0
@@ -49,7 +47,7 @@ class Catalogue:
         self._new: set[int] = set()
         self._changed: dict[int, dict[str, Any]] = {}
         self._rows: dict[int, bytes] = {}
-        self._keep = KEEP_AT_MOST if preencode else 0
+        self._keep = preencode
         self._selected: dict[Filters, array[int]] = {}
         self._add_extras(Dice("extras", seed))
         for slot in self._order[: self._keep]:
