@@ -96,6 +96,18 @@ async def test_every_column_comes_back(mirror: Mirror, lease: Lease, columns: di
     assert row["first_seen_at"] == row["updated_at"]
 
 
+async def test_offers_that_other_hands_stored_meanwhile(mirror: Mirror, lease: Lease, sql: Connection) -> None:
+    """An offer that was new when it was compared, and is not any more, is written all the same, once, with the rest."""
+    await sql.execute("INSERT INTO emag_products (account_type, emag_id, name) VALUES ('main', 8, 'by hand')")
+    batch = creating(offer(7), offer(8, name="theirs"), offer(9))
+    await mirror.commit(lease, None, batch, PROGRESS, commits=0)
+    names = await sql.fetch("SELECT emag_id, name FROM emag_products ORDER BY emag_id")
+    assert [row["emag_id"] for row in names] == [7, 8, 9]
+    assert names[1]["name"] == "theirs"
+    assert await sql.fetchval("SELECT count(*) FROM emag_product_changes") == 3
+    assert await mirror.commits_of(lease) == 1
+
+
 async def test_the_sample_covers_every_column() -> None:
     """The test above means all of them."""
     assert tuple(FULL_OFFER) == COLUMNS

@@ -1,13 +1,15 @@
 """The mirror of the marketplace's offers in ``emag_products``, and its change log."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import asyncpg
 import msgspec
 from asyncpg import Record
 
 from emag_syncd.domain.batches import Batch, Progress, ScanRef, SeenPage
+from emag_syncd.domain.changes import ChangeKind
 from emag_syncd.domain.errors import FencedError
 from emag_syncd.domain.offers import COLUMNS, Offer
 from emag_syncd.domain.runs import Lease
@@ -17,6 +19,9 @@ from emag_syncd.storage.queries import mirror as sql
 
 # As the sale price is a decimal, a change of it is a JSON number, not a string.
 _JSON = msgspec.json.Encoder(decimal_format="number")
+
+_COPIED = ("account_type", "emag_id", *COLUMNS, "content_hash", "raw_hash", "raw")
+"""What ``_row`` gives, in its order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +80,12 @@ class Mirror:
             if not (batch.writes or batch.removals or batch.changes or batch.rejects):
                 await _fenced(conn, lease, advance)
                 return
-            async with conn.transaction():
-                await _fenced(conn, lease, advance)
-                await _write(conn, lease, batch)
+            created = {change.emag_id for change in batch.changes if change.kind is ChangeKind.CREATED}
+            try:
+                await _write_fenced(conn, lease, advance, batch, copied=created)
+            except asyncpg.UniqueViolationError:
+                # Other hands stored one of them after it was looked for.
+                await _write_fenced(conn, lease, advance, batch, copied=frozenset())
 
     async def commits_of(self, lease: Lease) -> int | None:
         """Return how many commits the run has made; None when it was ended."""
@@ -91,9 +99,20 @@ async def _fenced(conn: Connection, lease: Lease, advance: Mapping[str, Any]) ->
         raise FencedError(lease.run_id)
 
 
-async def _write(conn: Connection, lease: Lease, batch: Batch) -> None:
-    if batch.writes:
-        await sql.upsert(conn, [_row(lease.account, offer) for offer in batch.writes])
+async def _write_fenced(
+    conn: Connection, lease: Lease, advance: Mapping[str, Any], batch: Batch, *, copied: Collection[int]
+) -> None:
+    async with conn.transaction():
+        await _fenced(conn, lease, advance)
+        await _write(conn, lease, batch, copied=copied)
+
+
+async def _write(conn: Connection, lease: Lease, batch: Batch, *, copied: Collection[int]) -> None:
+    # COPY costs PostgreSQL a third less than INSERT, and can't do anything but insert.
+    if new := [_row(lease.account, offer) for offer in batch.writes if offer.emag_id in copied]:
+        await conn.copy_records_to_table("emag_products", records=new, columns=_COPIED)
+    if other := [_row(lease.account, offer) for offer in batch.writes if offer.emag_id not in copied]:
+        await sql.upsert(conn, other)
     if batch.removals:
         await sql.remove(conn, account=lease.account, ids=batch.removals)
     if batch.changes:
