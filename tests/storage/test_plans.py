@@ -105,6 +105,8 @@ QUERIES: dict[str, tuple[Any, Any]] = {
     ),
     "changes_of": (outbox.changes_of, {"first_id": 7, "last_id": 107, "account": "main", "run_id": uuid4()}),
     "progress_of": (ledger.progress_of, {}),
+    "last_successes": (ledger.last_successes, {}),
+    "last_runs": (ledger.last_runs, {}),
     "outcomes": (ledger.outcomes, {**RUN, "limit": 12}),
     "history": (ledger.history, {"account": None, "status": None, "before": None, "limit": 50}),
     "history of one": (ledger.history, {"account": "account-7", "status": None, "before": NOW, "limit": 50}),

@@ -143,14 +143,47 @@ LIMIT :limit;
 
 -- name: last_successes
 -- A row that was inserted by hand may say nothing of its end; a run of some pages only says nothing of the rest.
-SELECT account_type, operation, max(coalesce(completed_at, started_at)) AS completed_at
-FROM emag_sync_logs WHERE status = 'completed' AND NOT sync_params ? 'max_pages'
-GROUP BY account_type, operation;
+-- From one account and operation to the next, down an index: there may be millions of runs.
+WITH RECURSIVE kinds AS (
+    (SELECT account_type, operation FROM emag_sync_logs ORDER BY account_type, operation LIMIT 1)
+    UNION ALL
+    SELECT following.* FROM kinds CROSS JOIN LATERAL (
+        SELECT account_type, operation FROM emag_sync_logs AS l
+        WHERE (l.account_type, l.operation) > (kinds.account_type, kinds.operation)
+        ORDER BY account_type, operation LIMIT 1
+    ) AS following
+)
+SELECT kinds.account_type, kinds.operation, max(last.completed_at) AS completed_at FROM kinds CROSS JOIN LATERAL (
+    SELECT coalesce(completed_at, started_at) AS completed_at FROM emag_sync_logs AS l
+    WHERE l.account_type = kinds.account_type AND l.operation = kinds.operation
+        AND status = 'completed' AND NOT sync_params ? 'max_pages'
+    -- The latest that began ended last, but for what was written by hand.
+    ORDER BY started_at DESC LIMIT 8
+) AS last
+GROUP BY kinds.account_type, kinds.operation;
 
 -- name: last_runs
-SELECT DISTINCT ON (account_type, operation) account_type, operation, status
-FROM emag_sync_logs WHERE status <> 'running'
-ORDER BY account_type, operation, started_at DESC;
+-- As the last successes: the latest of each outcome, and of those the latest.
+WITH RECURSIVE kinds AS (
+    (
+        SELECT account_type, operation, status FROM emag_sync_logs
+        ORDER BY account_type, operation, status LIMIT 1
+    )
+    UNION ALL
+    SELECT following.* FROM kinds CROSS JOIN LATERAL (
+        SELECT account_type, operation, status FROM emag_sync_logs AS l
+        WHERE (l.account_type, l.operation, l.status) > (kinds.account_type, kinds.operation, kinds.status)
+        ORDER BY account_type, operation, status LIMIT 1
+    ) AS following
+)
+SELECT DISTINCT ON (kinds.account_type, kinds.operation) kinds.account_type, kinds.operation, kinds.status
+FROM kinds CROSS JOIN LATERAL (
+    SELECT started_at FROM emag_sync_logs AS l
+    WHERE l.account_type = kinds.account_type AND l.operation = kinds.operation AND l.status = kinds.status
+    ORDER BY started_at DESC LIMIT 1
+) AS last
+WHERE kinds.status <> 'running'
+ORDER BY kinds.account_type, kinds.operation, last.started_at DESC;
 
 -- name: outcomes
 -- The latest ended runs of an account, newest first: what the schedule needs to know whether to wait.
