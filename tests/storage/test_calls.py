@@ -131,6 +131,23 @@ async def test_the_bound_holds_across_a_failed_flush(database: Database) -> None
     assert log._waiting[0][0].resource == str(BATCH)
 
 
+async def test_a_flush_ends_however_many_calls_come(database: Database, sql: Connection) -> None:
+    """What comes while it writes is left to the next one: with many accounts there is always more."""
+    log: CallLog
+
+    class Busy:
+        def use(self) -> Any:
+            log.add(call("9"), None)
+            return database.use()
+
+    log = CallLog(Busy())
+    log.add(call("0"), None)
+    await log.flush()
+    assert await resources(sql) == [0]
+    await log.flush()
+    assert await resources(sql) == [0, 9]
+
+
 async def test_answers_that_wait_are_bounded(log: CallLog, sql: Connection) -> None:
     """Beyond so much text calls wait without their answers; once those are written there is room again."""
     body = "x" * (MOST_BODIES // 4)

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from dataclasses import replace
+from math import ceil
 from uuid import UUID
 
 from emag_syncd.domain.calls import ApiCall
@@ -38,8 +39,9 @@ class CallLog:
         self._keep_bounds()
 
     async def flush(self) -> None:
-        """Write what waits. Raises DatabaseError, and keeps what was not written."""
-        while self._waiting:
+        """Write what waits now. Raises DatabaseError, and keeps what was not written."""
+        # Not what comes meanwhile: with a thousand accounts that never ends.
+        for _ in range(ceil(len(self._waiting) / BATCH)):
             batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
             try:
                 await self._write(batch)
