@@ -15,7 +15,8 @@ from emag_syncd.domain.runs import Operation
 from emag_syncd.domain.schedules import parse_schedule
 from emag_syncd.domain.slots import Slots
 from emag_syncd.storage.database import Database
-from emag_syncd.supervision.schedule import SlotTrigger
+from emag_syncd.supervision.schedule import AT_ONCE
+from emag_syncd.supervision.triggers import SlotTrigger
 from emag_syncd.telemetry.series import SchedulerOutcome
 from tests.support.engines import at_once, core_on, sample, settings_of, start, until_stopped
 from tests.support.offers import Connection
@@ -47,6 +48,30 @@ async def test_changed_schedules_hold_at_once(database: Database, sql: Connectio
             "fbe/full_sync",
             "tick",
         }
+
+
+async def test_many_slots_at_once_wait_for_their_turn(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few are looked into at a time, however many accounts there are, and each gets its run."""
+    accounts = [f"a{number}" for number in range(40)]
+    own = {name: schedules("1d", account=name)[name] for name in accounts}
+    looking = most = 0
+    async with core_on(database, at_once, *accounts, own=own) as core:
+        schedule = built(core)
+        ask = schedule._prospects.now
+
+        async def now() -> datetime:
+            nonlocal looking, most
+            looking, most = looking + 1, max(most, looking + 1)
+            found = await ask()
+            looking -= 1
+            return found
+
+        monkeypatch.setattr(schedule._prospects, "now", now)
+        schedule.start()
+        await until(partial(is_idle, schedule))
+        await schedule.stop()
+        assert most == AT_ONCE
+        assert counted(core, SchedulerOutcome.STARTED) == len(accounts)
 
 
 async def test_the_next_runs_are_known(database: Database) -> None:

@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from emag_syncd.config import Scheduling, Settings
@@ -29,8 +28,9 @@ from emag_syncd.supervision.accounts import Accounts
 from emag_syncd.supervision.loops import Pulse
 from emag_syncd.supervision.prospects import Prospects
 from emag_syncd.supervision.supervisor import Supervisor
+from emag_syncd.supervision.triggers import SlotTrigger
 from emag_syncd.telemetry.metrics import Metrics
-from emag_syncd.telemetry.series import SchedulerOutcome
+from emag_syncd.telemetry.series import SCHEDULED, SchedulerOutcome
 
 log = structlog.get_logger(__name__)
 
@@ -42,23 +42,15 @@ SET_BACK_SECONDS = 1.0
 LONGEST_SLEEP = 60.0
 """Seconds after which the time of the database is asked for again."""
 
+AT_ONCE = 4
+"""How many slots are looked into at a time. Where a thousand come at once, the others wait here as long as it takes,
+and not for a connection: that is given up after a while."""
+
 WAITS = {SchedulerOutcome.BUSY: 5.0, SchedulerOutcome.FAILED: 15.0, SchedulerOutcome.PAUSED: 60.0}
 """What keeps a slot waiting for its run, and after how many seconds at most it is tried again."""
 
 Key: TypeAlias = tuple[str, Operation]
 _chance = random.SystemRandom()
-
-
-class SlotTrigger(BaseTrigger):
-    """Fires at the slots; those that were missed while nobody looked are not made up for one by one."""
-
-    def __init__(self, slots: Slots) -> None:
-        """Fire at ``slots``."""
-        self._slots = slots
-
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        """Return the first slot that is neither past nor done."""
-        return self._slots.after(max(now, previous_fire_time or now))
 
 
 class Schedule:
@@ -83,6 +75,7 @@ class Schedule:
         self._fired: dict[Key, datetime] = {}
         self._tasks: dict[object, asyncio.Task[None]] = {}
         self._again: set[object] = set()
+        self._places = asyncio.Semaphore(AT_ONCE)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
@@ -133,7 +126,7 @@ class Schedule:
 
     def slots(self, account: str) -> dict[Operation, Slots]:
         """Return the slots of an account's schedules; one that is off is left out."""
-        return {operation: slots for (name, operation), slots in self._slots.items() if name == account}
+        return {key[1]: self._slots[key] for key in self._keys(account)}
 
     def consider_continuing(self, account: str) -> None:
         """Take up the account's full scan if it was cut short, in its own good time."""
@@ -142,11 +135,13 @@ class Schedule:
 
     def serve_again(self, account: str) -> None:
         """Look again whether the account's slots had their runs: one that began may be gone without a trace."""
-        for key in self._slots:
-            if key[0] == account:
-                # A task that is about to see the run begun would not look once more.
-                self._again |= {key} & self._tasks.keys()
-                self._serve_later(key)
+        for key in self._keys(account):
+            # A task that is about to see the run begun would not look once more.
+            self._again |= {key} & self._tasks.keys()
+            self._serve_later(key)
+
+    def _keys(self, account: str) -> list[Key]:
+        return [(account, operation) for operation in SCHEDULED if (account, operation) in self._slots]
 
     def _lay_out_anew(self) -> None:
         self._scheduler.remove_all_jobs()
@@ -166,7 +161,7 @@ class Schedule:
                 timezone=self._settings.timezone,
             )
             for account in self._accounts
-            for operation in (Operation.FULL, Operation.INCREMENTAL)
+            for operation in SCHEDULED
             if account.settings.schedule(operation) != Off()
         }
         for key, slots in self._slots.items():
@@ -242,17 +237,22 @@ class Schedule:
 
         Where this host's is ahead, and its slot is about to come, that is waited for.
         """
-        now = await self._prospects.now()
+        now = await self._now()
         while (slots := self._slots.get(key)) and (coming := slots.after(now)) and coming == self._fired.get(key):
             await asyncio.sleep(min(LONGEST_SLEEP, (coming - now).total_seconds()))
-            now = await self._prospects.now()
+            now = await self._now()
         return slots.latest(now) if slots else None
+
+    async def _now(self) -> datetime:
+        async with self._places:
+            return await self._prospects.now()
 
     async def _continue(self, account: str) -> None:
         """Take up a full scan that was cut short, after a wait that grows while that happens again and again."""
         while (account, Operation.FULL) in self._slots:
             try:
-                wait = await self._prospects.continues_in(account)
+                async with self._places:
+                    wait = await self._prospects.continues_in(account)
             except DatabaseError:
                 wait = WAITS[SchedulerOutcome.FAILED]
             if wait is None:
@@ -268,7 +268,7 @@ class Schedule:
     async def _try(self, request: RunRequest) -> tuple[SchedulerOutcome, str]:
         """Start the run unless it is not wanted, or not yet; return what came of it, and why."""
         # One at a time, and none while a run is under way: how that ends may be why there should be no other.
-        async with self._turns[request.account]:
+        async with self._turns[request.account], self._places:
             return await self._try_alone(request)
 
     async def _try_alone(self, request: RunRequest) -> tuple[SchedulerOutcome, str]:
