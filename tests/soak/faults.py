@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from tests.soak.market import ACCOUNTS
-from tests.soak.members import Member
+from tests.soak.members import KILLED, Member
 from tests.soak.world import AWAY, SHUTDOWN_SECONDS, World
 from tests.support.fleet import LEASE_SECONDS, WATCHDOG_SECONDS
 from tests.support.offers import Connection
@@ -41,14 +41,14 @@ async def one_of(world: World, dice: random.Random) -> AsyncIterator[Member]:
 async def kill(world: World, dice: random.Random) -> str:
     """Kill a daemon; the one that follows it starts at once."""
     async with one_of(world, dice) as member:
-        member.send(signal.SIGKILL, "kill -9")
+        member.send(signal.SIGKILL, KILLED)
     return f"kill -9 of {member}"
 
 
 async def kill_all(world: World, dice: random.Random) -> str:
     """Kill every daemon."""
     for member in world.members:
-        member.send(signal.SIGKILL, "kill -9")
+        member.send(signal.SIGKILL, KILLED)
     return f"kill -9 of all {len(world.members)} daemons"
 
 
@@ -67,9 +67,9 @@ async def terminate(world: World, dice: random.Random) -> str:
     async with one_of(world, dice) as member:
         if not member.address:
             return f"SIGTERM of {member}, which was starting"
-        if not await member.ends(signal.SIGTERM, "SIGTERM", within=SHUTDOWN_SECONDS + 5):
+        if not await member.ends(signal.SIGTERM, "on SIGTERM", within=SHUTDOWN_SECONDS + 5):
             world.wrong.append(f"{member} did not end within shutdown_seconds of SIGTERM")
-            member.send(signal.SIGKILL, "kill -9")
+            member.send(signal.SIGKILL, KILLED)
     return f"SIGTERM of {member}"
 
 

@@ -12,6 +12,9 @@ from tests.support.proxy import Proxy
 from tests.support.waiting import until
 
 RESTART_SECONDS = 0.5
+KILLED = "on kill -9"
+BY_ITSELF = "by itself"
+STARTING = "while it started"
 ANSWER = aiohttp.ClientTimeout(total=3)
 LONG = 86400.0
 
@@ -49,7 +52,8 @@ class Member:
                     code = await process.ended(within=LONG)
                 finally:
                     self.broken += [f"{self}: {line}" for action in BROKEN for line in process.lines(action)]
-            self.exits.append((self._why or "by itself", code))
+            was_up = bool(process.lines("ready"))
+            self.exits.append((self._why or (BY_ITSELF if was_up else STARTING), code))
             self._process, self._address = None, ""
             await asyncio.sleep(RESTART_SECONDS)
 
@@ -67,7 +71,9 @@ class Member:
 
     def send(self, number: signal.Signals, why: str = "") -> None:
         """Send a signal, and remember why if it may end the process."""
-        self._why = why or self._why
+        # Whatever else is sent to a process that was killed does not matter any more.
+        if self._why != KILLED:
+            self._why = why or self._why
         if self._process is not None and self._process.code is None:
             self._process.send(number)
 

@@ -67,7 +67,7 @@ async def test_who_ends_a_daemon_that_is_dead_does_not_wait_for_the_next(tmp_pat
     living = asyncio.create_task(member.lives())
     try:
         await until(lambda: member.exits)
-        assert await member.ends(signal.SIGTERM, "SIGTERM", within=0.1)
+        assert await member.ends(signal.SIGTERM, "on SIGTERM", within=0.1)
     finally:
         living.cancel()
         await asyncio.gather(living, return_exceptions=True)
