@@ -13,13 +13,14 @@ from emag_syncd.config import Log
 from emag_syncd.telemetry.logging import configure_logging
 from tests.bench import loads, results
 from tests.bench.catalogue import fill, show_export, show_search
+from tests.bench.console import show_console
 from tests.bench.database import database, describe, server
 from tests.bench.machine import about
 from tests.bench.report import markdown
 from tests.bench.year import show_year
 
 OUTPUT = Path(".bench") / "results.json"
-SHOWN = ("year", "search", "export")
+SHOWN = ("year", "search", "export", "console")
 """What is only printed, and only when it is asked for."""
 
 MEASURED = (results.LOADS, results.BUDGETS)
@@ -32,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--rounds", type=int, default=3, help="how often each load is done")
     made.add_argument("--loads", nargs="+", choices=loads.ALL_LOADS, default=loads.ALL_LOADS, help="which loads")
     made.add_argument("--only", nargs="+", choices=(*MEASURED, *SHOWN), default=MEASURED, help="the figures to measure")
-    made.add_argument("--products", type=int, default=1_000_000, help="catalogue of the searches and exports")
+    made.add_argument("--products", type=int, default=1_000_000, help="catalogue of the searches, exports and pages")
     made.add_argument("--postgres", type=Path, help="folder of the programs of the PostgreSQL to start")
     made.add_argument("--output", type=Path, default=OUTPUT, help="the file of the results, in JSON")
     made.add_argument("--add", action="store_true", help="add the rounds to those that the file has")
@@ -61,13 +62,15 @@ async def _show(dsn: str, options: argparse.Namespace) -> None:
     if "year" in options.only:
         async with database(dsn) as fresh:
             await show_year(console, fresh)
-    if {"search", "export"} & set(options.only):
+    if {"search", "export", "console"} & set(options.only):
         async with database(dsn) as fresh:
             await fill(fresh, options.products)
             if "search" in options.only:
                 await show_search(console, fresh)
             if "export" in options.only:
                 await show_export(console, fresh)
+            if "console" in options.only:
+                await show_console(console, fresh)
 
 
 def main(arguments: Sequence[str]) -> None:

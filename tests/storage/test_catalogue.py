@@ -41,9 +41,10 @@ async def catalogue(database: Database, sql: Connection) -> Catalogue:
 
 async def found(catalogue: Catalogue, wanted: ProductFilter, sort: str = "id", **more: Any) -> list[tuple[str, int]]:
     """Return the accounts and ids of what matches; the total must say the same."""
-    page = await catalogue.page(wanted, Sort.of(sort), limit=100, **more)
-    total = await catalogue.total(wanted)
+    page, total = await catalogue.found(wanted, Sort.of(sort), limit=100, **more)
     assert (total.count, total.is_estimate) == (len(page.rows), False)
+    assert await catalogue.total(wanted) == total
+    assert await catalogue.page(wanted, Sort.of(sort), limit=100, **more) == page
     assert page.next is None
     return [(row["account_type"], row["emag_id"]) for row in page.rows]
 
@@ -184,17 +185,6 @@ async def test_obstacles_are_those_of_the_filter(catalogue: Catalogue) -> None:
     everything = await catalogue.page(EVERYTHING, Sort(), limit=10)
     named = {obstacle for row in everything.rows for obstacle in obstacles(dict(row))}
     assert named == set(Obstacle)
-
-
-async def test_states_are_counted(catalogue: Catalogue, sql: Connection) -> None:
-    """Each account's products by state; what was counted lately will do for those who say so."""
-    fbe, main = sorted(await catalogue.states(), key=lambda row: str(row["account_type"]))
-    assert (fbe["offers"], fbe["sellable"], main["removed"]) == (1, 1, 1)
-    assert (main["offers"], main["active"], main["sellable"]) == (6, 4, 1)
-    assert (main["out_of_stock"], main["buy_button_lost"], main["rejected"]) == (1, 2, 1)
-    await sql.execute("DELETE FROM emag_products")
-    assert await catalogue.states(max_age_seconds=600) != []
-    assert await catalogue.states() == []
 
 
 async def test_one_product(catalogue: Catalogue) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from emag_syncd.domain.products import Place, ProductFilter, Sort
+from emag_syncd.storage import catalogue as catalogue_module
 from emag_syncd.storage.catalogue import COUNTED, FEW, Catalogue, matching
 from emag_syncd.storage.database import Database
 from emag_syncd.storage.queries import catalogue as sql
@@ -97,6 +98,25 @@ async def test_only_a_rare_text_is_gathered(filled: Database, monkeypatch: pytes
     for search in ("PN-29999", "Produs", None):
         await Catalogue(filled).page(ProductFilter(search=search), Sort(), limit=50)
     assert told == ["off", "on", "on"]
+
+
+@pytest.mark.parametrize(("search", "told"), [("PN-29999", "off"), ("Produs", "on"), ("PN", "on"), (None, "on")])
+async def test_what_is_common_or_short_is_counted_in_passing(
+    filled: Database, monkeypatch: pytest.MonkeyPatch, search: str | None, told: str
+) -> None:
+    """The index would find every one of the products for a word that all have, and can't find two letters at all."""
+    monkeypatch.setattr(catalogue_module, "COMMON", 10_000)
+    heard: list[str] = []
+    count = sql.count_up_to
+
+    async def counted(conn: Any, **values: Any) -> int:
+        heard.append(await conn.fetchval("SHOW enable_seqscan"))
+        return int(await count(conn, **values))
+
+    monkeypatch.setattr(sql, "count_up_to", counted)
+    page, total = await Catalogue(filled).found(ProductFilter(search=search), Sort(), limit=50)
+    assert heard == [told]
+    assert len(page.rows) == min(50, total.count)
 
 
 async def test_what_has_no_index_is_noticed(filled: Database) -> None:

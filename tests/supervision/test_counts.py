@@ -1,5 +1,6 @@
 """The numbers of offers: counted in the background, and never waited for."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -28,7 +29,7 @@ async def counts(database: Database) -> AsyncIterator[OfferCounts]:
     await counts.close()
 
 
-async def _counted(counts: OfferCounts) -> dict[ProductState, int]:
+async def _counted(counts: OfferCounts) -> dict[str, int]:
     return dict((await counts.latest()).get("main", {}))
 
 
@@ -37,6 +38,7 @@ async def test_each_offer_counts_for_what_it_is(counts: OfferCounts, sql: Connec
     await sql.execute(OFFERS)
     await counts.count()
     assert await _counted(counts) == {
+        "offers": 4,
         ProductState.ACTIVE: 2,
         ProductState.INACTIVE: 1,
         ProductState.END_OF_LIFE: 1,
@@ -92,3 +94,32 @@ async def test_a_count_that_failed_is_made_anew(counts: OfferCounts, sql: Connec
     await sql.execute("ALTER TABLE away RENAME TO emag_products")
     await sql.execute(OFFERS)
     await until(lambda: _counted(counts))
+
+
+async def test_all_who_count_at_once_share_one_count(database: Database, counts: OfferCounts, sql: Connection) -> None:
+    """The metrics, the API and the overview read all offers once; who gives up waiting takes it from nobody."""
+    await sql.execute(OFFERS)
+    async with sql.transaction():
+        await sql.execute("LOCK TABLE emag_products")
+        asked = [asyncio.create_task(work) for work in (counts.count(), counts.recent(max_age_seconds=60))]
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(counts.count(), 0.1)
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        assert await sql.fetchval(waiting) == 1
+        assert not any(one.done() for one in asked)
+    await asyncio.gather(*asked)
+    assert (await counts.recent(max_age_seconds=60))["main"]["offers"] == 4
+
+
+async def test_a_count_is_as_recent_as_it_is_asked_for(counts: OfferCounts, sql: Connection) -> None:
+    """What was counted lately will do, unless a run has ended since; what is older is counted anew, and waited for."""
+    await sql.execute(OFFERS)
+    assert (await counts.recent(max_age_seconds=600))["main"]["offers"] == 4
+    await sql.execute("DELETE FROM emag_products WHERE emag_id = 1")
+    assert (await counts.recent(max_age_seconds=600))["main"]["offers"] == 4
+    assert (await counts.recent(max_age_seconds=0))["main"]["offers"] == 3
+    await sql.execute("DELETE FROM emag_products WHERE emag_id = 2")
+    counts.heard("ended", {})
+    assert (await counts.recent(max_age_seconds=600))["main"]["offers"] == 2

@@ -1,7 +1,5 @@
 """The stored products and their changes, as people and programs ask for them."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,16 +11,21 @@ from asyncpg import Record
 
 from emag_syncd.domain.changes import ChangeKind
 from emag_syncd.domain.products import Key, Place, ProductFilter, Sort
-from emag_syncd.domain.sellability import REJECTED_VALIDATION, SALEABLE, SELLING_TRANSLATION, SELLING_VALIDATION
+from emag_syncd.domain.sellability import SALEABLE, SELLING_TRANSLATION, SELLING_VALIDATION
 from emag_syncd.storage.connections import Connection, Connections
 from emag_syncd.storage.queries import catalogue as sql
-from emag_syncd.storage.queries import mirror
 
 COUNTED = 10_000
 """Up to so many products a total is counted; what is above is what the planner thinks, which costs nothing."""
 
 FEW = 3000
 """Up to so many products are sorted at once when they are searched."""
+
+COMMON = 20 * COUNTED
+"""What so many products are thought to match is counted by going through them: as many are found soon enough."""
+
+INDEXED = 3
+"""Letters that a word needs for the index on words to tell where it occurs."""
 
 REMEDY = (
     "let a superuser run: CREATE EXTENSION IF NOT EXISTS pg_trgm; CREATE INDEX CONCURRENTLY emag_products_by_words"
@@ -63,9 +66,6 @@ class Catalogue:
     def __init__(self, connections: Connections) -> None:
         """Read through ``connections``."""
         self._connections = connections
-        self._counting = asyncio.Lock()
-        self._states: list[Record] = []
-        self._counted_at = float("-inf")
 
     async def page(
         self, wanted: ProductFilter, sort: Sort, *, limit: int, skip: int = 0, after: Place | None = None
@@ -74,45 +74,33 @@ class Catalogue:
 
         ``after`` must be of the same order. Rows have every column but ``raw`` and the hashes.
         """
-        query = sql.page_descending if sort.descending else sql.page
-        conditions = matching(wanted)
-        place = {**_after(after), "key": sort.key, "kind": _KINDS.get(sort.key, "number")}
         async with self._planned() as conn:
+            conditions = matching(wanted)
             if conditions["term"]:
-                await _search(conn, conditions)
-            rows = [row async for row in query(conn, **conditions, **place, limit=limit + 1, skip=skip)]
-        is_last = len(rows) <= limit
-        rows = rows[:limit]
-        return ProductPage(rows, None if is_last else _place(sort, rows[-1]))
+                await _counted(conn, conditions, most=FEW + 1)
+            return await _page(conn, conditions, sort, limit=limit, skip=skip, after=after)
+
+    async def found(
+        self, wanted: ProductFilter, sort: Sort, *, limit: int, skip: int = 0, after: Place | None = None
+    ) -> tuple[ProductPage, Total]:
+        """Return what ``page`` does, and how many products match: what both have to find out is found out once."""
+        async with self._planned() as conn:
+            conditions = matching(wanted)
+            count = await _counted(conn, conditions, most=COUNTED + 1)
+            page = await _page(conn, conditions, sort, limit=limit, skip=skip, after=after)
+            return page, await _total(conn, conditions, count)
 
     async def total(self, wanted: ProductFilter) -> Total:
         """Return how many products match."""
-        values = matching(wanted)
         async with self._planned() as conn:
-            count = int(await sql.count_up_to(conn, **values, most=COUNTED + 1))
-            if count <= COUNTED:
-                return Total(count, is_estimate=False)
-            plan = msgspec.json.decode(await sql.estimated(conn, **values))
-        return Total(max(count, int(plan[0]["Plan"]["Plan Rows"])), is_estimate=True)
+            conditions = matching(wanted)
+            return await _total(conn, conditions, await _counted(conn, conditions, most=COUNTED + 1))
 
     async def one(self, account: str, emag_id: int) -> Record | None:
         """Return a product with its ``raw``, as JSON, removed ones too."""
         async with self._connections.use() as conn:
             row: Record | None = await sql.one(conn, account=account, emag_id=emag_id)
         return row
-
-    async def states(self, *, max_age_seconds: float = 0.0) -> list[Record]:
-        """Return how many products each account has by state: what was counted up to ``max_age_seconds`` ago will do.
-
-        Counting reads every product: half a second for a million of them.
-        """
-        async with self._counting:
-            if time.monotonic() - self._counted_at > max_age_seconds:
-                began = time.monotonic()
-                async with self._connections.use() as conn:
-                    self._states = [row async for row in mirror.states(conn, rejected=sorted(REJECTED_VALIDATION))]
-                self._counted_at = began
-            return self._states
 
     async def history(self, account: str, emag_id: int, *, limit: int, before: int | None = None) -> list[Record]:
         """Return a product's changes, newest first, those with an id below ``before`` if given."""
@@ -186,14 +174,44 @@ class Catalogue:
             yield conn
 
 
-async def _search(conn: Connection, conditions: Mapping[str, Any]) -> None:
-    """Let few matches be gathered, and many be met in order.
+async def _counted(conn: Connection, conditions: Mapping[str, Any], *, most: int) -> int:
+    """Count what matches, up to ``most``; then let few matches be gathered, and many be met in order.
 
-    The planner can't tell how rare a text is: it would go through a million products for the fifty that it expects.
+    The planner can tell which text is common, but not how rare another is: it would go through a million products for
+    the fifty that it expects.
     """
-    await sql.gather(conn, gather=True)
-    if await sql.count_up_to(conn, **conditions, most=FEW + 1) > FEW:
+    words = (conditions["term"] or "").split()
+    gathered = any(len(word) >= INDEXED for word in words) and await _estimated(conn, conditions) <= COMMON
+    if gathered:
+        await sql.gather(conn, gather=True)
+    count = int(await sql.count_up_to(conn, **conditions, most=most))
+    if gathered and count > FEW:
         await sql.gather(conn, gather=False)
+    return count
+
+
+async def _estimated(conn: Connection, conditions: Mapping[str, Any]) -> int:
+    """Return how many products match by what the planner thinks."""
+    plan = msgspec.json.decode(await sql.estimated(conn, **conditions))
+    return int(plan[0]["Plan"]["Plan Rows"])
+
+
+async def _page(
+    conn: Connection, conditions: Mapping[str, Any], sort: Sort, *, limit: int, skip: int, after: Place | None
+) -> ProductPage:
+    query = sql.page_descending if sort.descending else sql.page
+    place = {**_after(after), "key": sort.key, "kind": _KINDS.get(sort.key, "number")}
+    rows = [row async for row in query(conn, **conditions, **place, limit=limit + 1, skip=skip)]
+    is_last = len(rows) <= limit
+    rows = rows[:limit]
+    return ProductPage(rows, None if is_last else _place(sort, rows[-1]))
+
+
+async def _total(conn: Connection, conditions: Mapping[str, Any], count: int) -> Total:
+    """Return the total: what was counted, or what the planner thinks where that was not all."""
+    if count <= COUNTED:
+        return Total(count, is_estimate=False)
+    return Total(max(count, await _estimated(conn, conditions)), is_estimate=True)
 
 
 def _place(sort: Sort, row: Record) -> Place:

@@ -1,12 +1,14 @@
-"""How many offers each account has, by state. Counting takes as long as there are offers: nobody ever waits for it."""
+"""How many offers each account has, by state: counted in one place for the pages, the API and the metrics."""
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
+from asyncpg import Record
 
-from emag_syncd.domain.errors import DatabaseError
 from emag_syncd.storage.mirror import Mirror
 from emag_syncd.telemetry.metrics import Metrics
 from emag_syncd.telemetry.series import ProductState
@@ -14,19 +16,21 @@ from emag_syncd.telemetry.series import ProductState
 log = structlog.get_logger(__name__)
 
 PATIENCE_SECONDS = 0.05
-"""What somebody who asks is kept waiting for a count that is under way: as long as nobody notices."""
+"""What who asks for the first count is kept waiting for it, so that an empty page is not what is seen first."""
 
-Counts = Mapping[ProductState, int]
+Counts = Mapping[str, int]
+"""Numbers by ``ProductState``, and ``offers``: all that are not removed."""
 
 
 class OfferCounts:
-    """The latest count of each account's offers. Also feeds the metrics."""
+    """The latest count of each account's offers. Counting takes as long as there are offers: one goes on at a time."""
 
     def __init__(self, mirror: Mirror, metrics: Metrics) -> None:
         """Count nothing yet."""
         self._mirror = mirror
         self._metrics = metrics
-        self._counts: dict[str, Counts] = {}
+        self._counts: Mapping[str, Counts] = {}
+        self._counted_at = -math.inf
         self._outdated = True
         self._counting: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[], None]] = []
@@ -41,23 +45,26 @@ class OfferCounts:
         self._outdated = self._outdated or event in {"ended", "lost"}
 
     async def count(self) -> None:
-        """Count. Raises DatabaseError."""
-        self._outdated = False
-        counts = {row["account_type"]: {state: row[state] for state in ProductState} for row in await self._states()}
-        for account, states in counts.items():
-            for state, number in states.items():
-                self._metrics.stored(account, state, number)
-        changed, self._counts = counts != self._counts, dict(counts)
-        if changed:
-            for listener in tuple(self._listeners):
-                listener()
+        """Count, or wait for the count that is under way. Raises DatabaseError."""
+        # Whoever gives up waiting leaves it to the others.
+        await asyncio.shield(self._under_way())
+
+    async def recent(self, *, max_age_seconds: float) -> Mapping[str, Counts]:
+        """Return counts that began up to ``max_age_seconds`` ago, and since the last run ended. Raises DatabaseError.
+
+        A run that ends while they are counted is left to the next who asks.
+        """
+        if self._counting is not None:
+            await self.count()
+        if self._outdated or time.monotonic() - self._counted_at > max_age_seconds:
+            await self.count()
+        return self._counts
 
     async def latest(self) -> Mapping[str, Counts]:
-        """Return the latest count of each account. Where it is outdated a new one begins, and is told of."""
-        if self._outdated and self._counting is None:
-            self._counting = asyncio.create_task(self._count_quietly(), name="counts")
-        if self._counting is not None:
-            await asyncio.wait({self._counting}, timeout=PATIENCE_SECONDS)
+        """Return the latest counts, at once. Where they are outdated a new one begins, and is told of."""
+        counting = self._under_way() if self._outdated else self._counting
+        if counting is not None and not self._counts:
+            await asyncio.wait({counting}, timeout=PATIENCE_SECONDS)
         return self._counts
 
     async def close(self) -> None:
@@ -66,17 +73,30 @@ class OfferCounts:
             self._counting.cancel()
             await asyncio.wait({self._counting})
 
-    async def _states(self) -> list[Any]:
-        try:
-            return await self._mirror.states()
-        except DatabaseError:
-            self._outdated = True
-            raise
+    def _under_way(self) -> asyncio.Task[None]:
+        if self._counting is None:
+            self._outdated = False
+            self._counting = asyncio.create_task(self._count(), name="counts")
+            self._counting.add_done_callback(self._done)
+        return self._counting
 
-    async def _count_quietly(self) -> None:
-        try:
-            await self.count()
-        except DatabaseError as error:
+    def _done(self, counting: asyncio.Task[None]) -> None:
+        self._counting = None
+        if not counting.cancelled() and (error := counting.exception()) is not None:
+            self._outdated = True
             log.debug("offers not counted", action="count_failed", error=str(error))
-        finally:
-            self._counting = None
+
+    async def _count(self) -> None:
+        began = time.monotonic()
+        counts = {row["account_type"]: _numbers(row) for row in await self._mirror.states()}
+        for account, numbers in counts.items():
+            for state in ProductState:
+                self._metrics.stored(account, state, numbers[state])
+        differs, self._counts, self._counted_at = counts != self._counts, counts, began
+        if differs:
+            for listener in tuple(self._listeners):
+                listener()
+
+
+def _numbers(row: Record) -> Counts:
+    return {name: int(number) for name, number in row.items() if name != "account_type"}

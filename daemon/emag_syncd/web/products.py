@@ -42,7 +42,7 @@ NO_SUCH_PRODUCT = "There is no such product"
 RECENT = 10
 RATED_DAYS = 7
 COUNTS_AGE_SECONDS = 10.0
-"""How old the numbers of products may be: counting a million of them takes half a second."""
+"""How old the numbers of products may be where no run has ended since."""
 
 Successes = Mapping[tuple[str, Operation], datetime]
 
@@ -55,6 +55,7 @@ class Products:
         self._catalogue = parts.catalogue
         self._ledger = parts.ledger
         self._accounts = parts.accounts
+        self._counts = parts.counts
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -71,8 +72,9 @@ class Products:
     async def _list(self, request: web.Request) -> web.Response:
         wanted = read_query(request, ProductParameters)
         which = wanted.wanted()
-        page = await self._catalogue.page(which, wanted.sort, limit=wanted.limit, skip=wanted.skip, after=wanted.after)
-        total = await self._catalogue.total(which)
+        page, total = await self._catalogue.found(
+            which, wanted.sort, limit=wanted.limit, skip=wanted.skip, after=wanted.after
+        )
         successes = await self._ledger.last_successes()
         pagination: Pagination = {
             "skip": wanted.skip,
@@ -127,9 +129,7 @@ class Products:
 
     @operation("How many products there are, and how runs ended lately", answers={HTTPStatus.OK: Statistics})
     async def _statistics(self, _request: web.Request) -> web.Response:
-        states = {
-            row["account_type"]: dict(row) for row in await self._catalogue.states(max_age_seconds=COUNTS_AGE_SECONDS)
-        }
+        states = await self._counts.recent(max_age_seconds=COUNTS_AGE_SECONDS)
         endings = await self._catalogue.endings(RATED_DAYS)
         ended = sum(endings.values())
         by_account = {
@@ -139,7 +139,7 @@ class Products:
             "status": "success",
             "products_by_account": dict(sorted(by_account.items())),
             "total_products": sum(by_account.values()),
-            "accounts": [cast("AccountStates", state) for state in states.values()],
+            "accounts": [cast("AccountStates", {"account_type": name, **state}) for name, state in states.items()],
             "recent_syncs": run_views(await self._ledger.history(limit=RECENT), await self._ledger.progress()),
             "syncs_by_status": {Status(status): count for status, count in endings.items()},
             "success_rate": endings.get(Status.COMPLETED, 0) / ended if ended else None,

@@ -72,13 +72,13 @@ class ProductsPage:
         wanted = validated(given, ProductParameters)
         which = wanted.wanted()
         columns = _columns(request)
-        page = await self._catalogue.page(which, wanted.sort, limit=ON_A_PAGE, after=wanted.after)
+        page, total = await self._catalogue.found(which, wanted.sort, limit=ON_A_PAGE, after=wanted.after)
         response = self._pages.page(
             request,
             "products.html",
             accounts=self._accounts.names,
             products=[{**row, "obstacles": obstacles(dict(row))} for row in page.rows],
-            total=await self._catalogue.total(which),
+            total=total,
             filtered=which != ProductFilter(),
             folded=_folded(which),
             columns=columns,
