@@ -1,6 +1,7 @@
 """Health and metrics."""
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -156,18 +157,26 @@ async def test_a_scrape_does_not_hold_up_the_loop(site: Site, monkeypatch: pytes
     """While metrics are rendered, other requests are answered."""
     loop, rendering, answered = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
 
-    def render(accept: str) -> tuple[bytes, str]:
+    def parts() -> Iterator[bytes]:
         loop.call_soon_threadsafe(rendering.set)
         asyncio.run_coroutine_threadsafe(answered.wait(), loop).result(20)
-        return b"", "text/plain"
+        yield b"emag_sync_stale_runs 0.0\n"
 
-    monkeypatch.setattr(site.core.metrics, "render", render)
+    monkeypatch.setattr(site.core.metrics, "scrape", lambda _accept: (parts(), "text/plain"))
     scrape = asyncio.create_task(site.get("/metrics"))
     await rendering.wait()
     assert (await site.get("/livez")).status == 200
     assert not scrape.done()
     answered.set()
-    assert (await scrape).status == 200
+    assert (await scrape).text == "emag_sync_stale_runs 0.0\n"
+
+
+async def test_a_head_of_the_metrics_is_all_there_is(site: Site) -> None:
+    """Whoever asks for the head gets it, and the next answer begins where it should."""
+    head = await site.ask("HEAD", "/metrics")
+    assert (head.status, head.text) == (200, "")
+    assert head.headers["Content-Type"].startswith("text/plain; version=")
+    assert (await site.get("/livez")).text == "ok"
 
 
 @pytest.mark.parametrize("path", OPEN)

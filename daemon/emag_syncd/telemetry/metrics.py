@@ -6,7 +6,8 @@ from a daemon that is away. A comparison with NaN is never true.
 
 import platform
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from math import nan
 from time import monotonic, time
 
@@ -33,6 +34,9 @@ from emag_syncd.telemetry.series import (
 
 LAG_WINDOW_SECONDS = 60
 
+PART = 100
+"""Accounts of a metric that are written at a time: a megabyte at most."""
+
 
 class Metrics:
     """The daemon's metrics, on a registry of their own. An account that is not configured is ``(other)``."""
@@ -40,11 +44,12 @@ class Metrics:
     def __init__(self, accounts: Iterable[str], version: str) -> None:
         """Create every series of ``accounts``."""
         self._accounts = dict.fromkeys(accounts)
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
-        self._series = Series(self.registry, self._accounts)
+        self.registry, self._others = CollectorRegistry(), CollectorRegistry()
+        ProcessCollector(registry=self._others)
+        PlatformCollector(registry=self._others)
+        GCCollector(registry=self._others)
+        self.registry.register(self._others)
+        self._series = Series(self.registry, self._others, self._accounts)
         self._series.build.info({"version": version, "python": platform.python_version()})
         self._lags: deque[tuple[float, float]] = deque()
 
@@ -216,13 +221,27 @@ class Metrics:
         """Count rows that retention deleted."""
         self._series.swept.add(table, amount=rows)
 
-    def render(self, accept: str = "") -> tuple[bytes, str]:
-        """Return all series and their content type: Prometheus text, or OpenMetrics if ``accept`` says so.
+    def scrape(self, accept: str = "") -> tuple[Iterator[bytes], str]:
+        """Return all series in parts, and their content type: Prometheus text, or OpenMetrics if ``accept`` says so.
 
-        With very many accounts this takes a while: call it on a thread. No series waits for anything.
+        With very many accounts they are tens of megabytes: ask for the parts on a thread. No series waits for anything.
         """
         encode, content_type = choose_encoder(accept)
-        return encode(self.registry), content_type
+        openmetrics = "openmetrics" in content_type
+        closed = chain.from_iterable(metric.write(openmetrics=openmetrics) for metric in self._series.closed)
+
+        def parts() -> Iterator[bytes]:
+            while text := "".join(islice(closed, PART)):
+                yield text.encode()
+            # Last: where the format has an end, the library writes it.
+            yield encode(self._others)
+
+        return parts(), content_type
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """Return what ``scrape`` does, in one piece."""
+        parts, content_type = self.scrape(accept)
+        return b"".join(parts), content_type
 
     def _known(self, account: str) -> str:
         return account if account in self._accounts else OTHER

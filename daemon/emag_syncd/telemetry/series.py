@@ -3,12 +3,15 @@
 from collections.abc import Collection
 from enum import StrEnum
 from math import nan
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Info
 
 from emag_syncd.domain.calls import CallOutcome
 from emag_syncd.domain.runs import ErrorKind, Operation, Status
 from emag_syncd.telemetry.closed import Axes, Checks, Counter, Gauge, Histogram
+
+M = TypeVar("M", Counter, Gauge, Histogram)
 
 OTHER = "(other)"
 """The label value of what is not in a closed set. No account can be called that."""
@@ -92,13 +95,20 @@ class SweptTable(StrEnum):
 
 
 class Series:
-    """The metric objects on one registry."""
+    """The metric objects. ``closed`` are those with labels."""
 
-    def __init__(self, registry: CollectorRegistry, accounts: Collection[str]) -> None:
-        """Register every metric. ``accounts`` may grow later."""
+    def __init__(self, registry: CollectorRegistry, others: CollectorRegistry, accounts: Collection[str]) -> None:
+        """Register every metric, those that the library writes with ``others``. ``accounts`` may grow later."""
+        self.closed: list[Counter | Gauge | Histogram] = []
         self._registry = registry
         self._accounts = accounts
-        self.build = Info("emag_syncd_build", "The version of the daemon and of Python.", registry=registry)
+        self.build = Info("emag_syncd_build", "The version of the daemon and of Python.", registry=others)
+        self.checks = Checks(
+            others,
+            "emag_syncd_check_ok",
+            "1 for each check of livez and readyz that passes, 0 for one that fails.",
+            ("probe", "check"),
+        )
         self._runs()
         self._schedules()
         self._watchdog()
@@ -109,7 +119,7 @@ class Series:
     def _runs(self) -> None:
         run = self._per_account(operation=tuple(Operation), status=ENDED)
         account = self._per_account()
-        self.duration = Histogram(self._registry, "emag_sync_duration_seconds", "How long runs took.", run, RUN_BUCKETS)
+        self.duration = self._histogram("emag_sync_duration_seconds", "How long runs took.", run, RUN_BUCKETS)
         self.runs = self._counter("emag_sync_runs_total", "Runs that ended.", run)
         self.last_status = self._gauge(
             "emag_sync_last_run_status", "1 for the status with which the last run ended, else 0.", run
@@ -190,8 +200,7 @@ class Series:
             "Calls of the marketplace.",
             self._per_account(resource=RESOURCES, outcome=tuple(CallOutcome)),
         )
-        self.request_duration = Histogram(
-            self._registry,
+        self.request_duration = self._histogram(
             "emag_api_request_duration_seconds",
             "How long the marketplace took to answer, without our own waiting.",
             self._per_account(resource=RESOURCES),
@@ -227,12 +236,6 @@ class Series:
         )
 
     def _process(self) -> None:
-        self.checks = Checks(
-            self._registry,
-            "emag_syncd_check_ok",
-            "1 for each check of livez and readyz that passes, 0 for one that fails.",
-            ("probe", "check"),
-        )
         self.loop_lag = self._gauge(
             "emag_event_loop_lag_seconds",
             "The longest delay of the event loop within the last minute.",
@@ -253,7 +256,14 @@ class Series:
         return Axes(account=self._accounts, **axes)
 
     def _counter(self, name: str, text: str, axes: Axes) -> Counter:
-        return Counter(self._registry, name, text, axes)
+        return self._closed(Counter(self._registry, name, text, axes))
 
     def _gauge(self, name: str, text: str, axes: Axes, *, unset: float = 0) -> Gauge:
-        return Gauge(self._registry, name, text, axes, unset=unset)
+        return self._closed(Gauge(self._registry, name, text, axes, unset=unset))
+
+    def _histogram(self, name: str, text: str, axes: Axes, bounds: tuple[float, ...]) -> Histogram:
+        return self._closed(Histogram(self._registry, name, text, axes, bounds))
+
+    def _closed(self, metric: M) -> M:
+        self.closed.append(metric)
+        return metric

@@ -95,10 +95,19 @@ class Probes:
         }
         return entry if not check.reason else {**entry, "output": self._reason(request, check)}
 
-    async def _scrape(self, request: web.Request) -> web.Response:
-        accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
-        body, content_type = await asyncio.to_thread(self._metrics.render, accept)
-        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
+    async def _scrape(self, request: web.Request) -> web.StreamResponse:
+        parts, content_type = self._metrics.scrape(",".join(request.headers.getall(hdrs.ACCEPT, [])))
+        headers = {hdrs.CONTENT_TYPE: content_type}
+        if request.method == hdrs.METH_HEAD:
+            # The answer has no body: a stream would write one.
+            return web.Response(headers=headers)
+        response = web.StreamResponse(headers=headers)
+        response.enable_compression()
+        await response.prepare(request)
+        while part := await asyncio.to_thread(next, parts, b""):
+            await response.write(part)
+        await response.write_eof()
+        return response
 
 
 def _verdict(check: Check) -> str:
