@@ -197,7 +197,7 @@ async def test_an_update_keeps_when_it_was_first_seen(mirror: Mirror, lease: Lea
     second = await stored(mirror, 7)
     assert second["first_seen_at"] == first["first_seen_at"] < second["updated_at"]
     same = offer(7, name="b")
-    same = Offer(7, same.columns, b'{"other": "bytes"}', b"other", same.content_hash)
+    same = Offer(7, same.columns, b'{"other": "bytes"}', b"other", same.content_hash, same.form)
     await update(mirror, lease, same, commits=2)
     third = await stored(mirror, 7)
     assert (third["updated_at"], third["raw_hash"]) == (second["updated_at"], b"other")

@@ -74,7 +74,7 @@ def offer(emag_id: int, *, raw: bytes | None = None, **columns: Any) -> Offer:
     values = {**dict.fromkeys(COLUMNS), **columns}
     assert len(values) == len(COLUMNS), "there is no such column"
     raw = _json.encode({"id": emag_id, **columns}) if raw is None else raw
-    return Offer(emag_id, values, raw, digest(raw), digest(b"content" + raw))
+    return Offer(emag_id, values, raw, digest(raw), digest(b"content" + raw), {})
 
 
 def page(start: int, ids: Sequence[int], *, size: int = 100) -> SeenPage:

@@ -82,12 +82,11 @@ def form_hash(form: Mapping[str, Any]) -> bytes:
 
 
 def top_level_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return the keys, sorted, whose canonical form differs or that only one of the two offers has."""
-    before, after = canonical(old), canonical(new)
+    """Return the keys, sorted, that differ between two canonical forms, or that only one of them has."""
     return sorted(
         key
-        for key in before.keys() | after.keys()
-        if key not in before or key not in after or _encode(before[key]) != _encode(after[key])
+        for key in old.keys() | new.keys()
+        if key not in old or key not in new or _encode(old[key]) != _encode(new[key])
     )
 
 

@@ -81,11 +81,12 @@ class OddValue:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One offer, decoded. ``columns`` has a value for every name in ``COLUMNS``."""
+    """One offer, decoded. ``columns`` has a value for every name in ``COLUMNS``; ``form`` is its canonical form."""
 
     emag_id: int
     columns: Mapping[str, Any]
     raw: bytes
     raw_hash: bytes
     content_hash: bytes
+    form: Mapping[str, Any] = field(repr=False)
     odd: tuple[OddValue, ...] = field(default=())

@@ -50,7 +50,7 @@ def decode(item: Item) -> Offer:
         odd.append(OddValue("main_image_url", _shown(form["images"])))
     auto_translated = form.get("auto_translated") in (1, "1")
     columns["is_sellable"] = is_sellable(columns, auto_translated=auto_translated)
-    return Offer(item.emag_id, columns, raw, item.raw_hash, form_hash(form), tuple(odd))
+    return Offer(item.emag_id, columns, raw, item.raw_hash, form_hash(form), form, tuple(odd))
 
 
 def _text(value: Any) -> str:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from emag_syncd.domain.batches import Batch, SeenPage
-from emag_syncd.domain.canonical import parse, top_level_differences
+from emag_syncd.domain.canonical import canonical, parse, top_level_differences
 from emag_syncd.domain.changes import ChangeKind, creation, difference, removal
 from emag_syncd.domain.offers import Item, Offer
 from emag_syncd.domain.runs import Counters
@@ -84,7 +84,7 @@ class Merger:
             if old is None:
                 batch.changes.append(creation(offer))
                 continue
-            raw_keys = top_level_differences(_object(old["raw"]), _object(offer.raw))
+            raw_keys = top_level_differences(canonical(_object(old["raw"])), offer.form)
             batch.changes.append(difference(kinds[offer.emag_id], dict(old), offer, raw_keys))
 
 
