@@ -3,10 +3,12 @@
 import asyncio
 from uuid import UUID
 
+import aiohttp
 import asyncpg
 import pytest
 import structlog
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from emag_syncd.domain.runs import Operation, RunRequest, Trigger
 from emag_syncd.web.events import KEPT, PROGRESS_SECONDS, Hub
@@ -169,4 +171,23 @@ async def test_a_reader_that_goes_is_no_error(site: Site) -> None:
             return not events_of(site)._readers
 
         await until(gone)
+    assert "request_failed" not in {line["action"] for line in lines}
+
+
+async def test_a_reader_that_is_gone_before_its_stream_begins_is_no_error(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that is left as soon as it was opened leaves no error in the log."""
+    prepare = web.StreamResponse.prepare
+
+    async def prepared(response: web.StreamResponse, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        if request.path.endswith("/events"):
+            raise aiohttp.ClientConnectionResetError
+        return await prepare(response, request)
+
+    monkeypatch.setattr(web.StreamResponse, "prepare", prepared)
+    with structlog.testing.capture_logs() as lines:
+        with pytest.raises(aiohttp.ClientError):
+            await site.get(f"{API}/events")
+        await until(lambda: not events_of(site)._readers)
     assert "request_failed" not in {line["action"] for line in lines}

@@ -168,9 +168,9 @@ class Events:
             response = web.StreamResponse(
                 headers={hdrs.CONTENT_TYPE: "text/event-stream", "X-Accel-Buffering": "no"},
             )
-            await response.prepare(request)
-            # Readers come and go: nothing went wrong.
+            # Readers come and go, some before their stream begins: nothing went wrong.
             with suppress(ConnectionError):
+                await response.prepare(request)
                 await self._tell(request, response)
             return response
 

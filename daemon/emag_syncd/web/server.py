@@ -121,5 +121,6 @@ def application(http: Http, parts: WebParts) -> web.Application:
         ]
     )
     app.on_response_prepare.append(headed)
+    app.cleanup_ctx.append(pages.prepared)
     app.on_shutdown.append(events.close)
     return app

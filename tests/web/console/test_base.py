@@ -3,12 +3,18 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from importlib import resources
+from pathlib import Path
 
 import pytest
 from babel.messages import pofile
+from jinja2 import Environment
 
+from emag_syncd.sandbox import Sandbox
+from emag_syncd.web.console import pages
+from emag_syncd.web.console.assets import address
 from emag_syncd.web.console.reader import LANGUAGES, Reader
-from tests.support.daemon import Site
+from tests.support.daemon import Site, serving, settings_for
+from tests.support.waiting import until
 
 HTML = {"Accept": "text/html"}
 
@@ -26,6 +32,31 @@ async def test_a_page_brings_all_that_it_is_drawn_with(site: Site) -> None:
         asset = await site.get(f"/static/{one}")
         assert asset.status == 200
         assert "immutable" in asset.headers["Cache-Control"]
+
+
+async def test_an_asset_is_packed_for_those_who_unpack(site: Site) -> None:
+    """A browser gets fewer bytes, and who can't unpack them gets the same."""
+    asset = address("app.js")
+    packed = await site.get(asset, headers={"Accept-Encoding": "gzip, br"})
+    plain = await site.get(asset, headers={"Accept-Encoding": "identity"})
+    assert (packed.headers["Content-Encoding"], packed.headers["Vary"]) == ("gzip", "Accept-Encoding")
+    assert "Content-Encoding" not in plain.headers
+    assert int(packed.headers["Content-Length"]) < int(plain.headers["Content-Length"]) / 2
+    assert packed.text == plain.text
+
+
+async def test_the_pages_are_ready_before_they_are_asked_for(
+    sandbox: Sandbox, database_url: str, tmp_path: Path
+) -> None:
+    """What takes long the first time is done when the daemon has started, in every language."""
+    pages._prepare.cache_clear()
+    pages._environment.cache_clear()
+    async with serving(settings_for(sandbox, tmp_path), database_url):
+        await until(lambda: all(_is_compiled(pages._environment(language)) for language in LANGUAGES))
+
+
+def _is_compiled(environment: Environment) -> bool:
+    return environment.cache is not None and len(environment.cache) == len(environment.list_templates())
 
 
 async def test_an_asset_of_another_version_is_not_there(site: Site) -> None:

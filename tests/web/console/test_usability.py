@@ -37,6 +37,15 @@ async def test_the_pages_are_usable(site: Site, sandbox: Sandbox, visit: Opener,
     await assert_usable(page)
 
 
+async def test_the_current_tab_is_in_sight_on_a_phone(site: Site, visit: Opener) -> None:
+    """The tabs are wider than a narrow screen: they are scrolled to the one that is open, and the page is not."""
+    page = await visit(site, "/health", viewport={"width": 320, "height": 640}, language="ro")
+    tabs = page.locator("header nav")
+    assert await tabs.evaluate("nav => nav.scrollWidth > nav.clientWidth")
+    await expect(tabs.locator("[aria-current=page]")).to_be_in_viewport(ratio=1)
+    assert await page.evaluate("[scrollX, scrollY]") == [0, 0]
+
+
 async def test_the_keyboard_is_enough(site: Site, visit: Opener) -> None:
     """The first key leads past the bar; a dialog opens, takes the focus, and gives it back on Escape."""
     page = await visit(site)

@@ -4,7 +4,7 @@ import gettext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from io import BytesIO
 from typing import TypeAlias
@@ -37,6 +37,17 @@ def _translations(language: str) -> gettext.NullTranslations:
     return gettext.GNUTranslations(compiled)
 
 
+@cache
+def _locale(language: str) -> Locale:
+    return Locale.parse(language)
+
+
+@lru_cache(maxsize=4096)
+def _moment(language: str, when: datetime) -> str:
+    """Write a moment to the second. A page asks for the same ones again and again, and many rows for one."""
+    return f"{dates.format_datetime(when, 'medium', tzinfo=UTC, locale=_locale(language))} UTC"
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
     """Writes texts, numbers and times for one reader. What is None becomes a dash."""
@@ -57,7 +68,7 @@ class Reader:
     @property
     def locale(self) -> Locale:
         """The language's rules."""
-        return Locale.parse(self.language)
+        return _locale(self.language)
 
     def number(self, value: Number | None) -> str:
         """Write a number with the separators of the language."""
@@ -95,7 +106,7 @@ class Reader:
         """Write when something was or will be, absolutely, in UTC."""
         if when is None:
             return NOTHING
-        return f"{dates.format_datetime(when, 'medium', tzinfo=UTC, locale=self.locale)} UTC"
+        return _moment(self.language, when.replace(microsecond=0))
 
     def ago(self, when: datetime | None) -> Markup | str:
         """Write when something was or will be, from now; the absolute time is on hover."""

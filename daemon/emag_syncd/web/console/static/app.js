@@ -2,10 +2,24 @@
 "use strict";
 
 const language = document.documentElement.lang;
-const numbers = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
-const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
-const absolute = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "long" });
+const numbers = kept(() => new Intl.NumberFormat(language, { maximumFractionDigits: 1 }));
+const relative = kept(() => new Intl.RelativeTimeFormat(language, { numeric: "auto" }));
+const absolute = kept(() => new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "long" }));
 const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+
+// A format takes longer to make than a page to draw: none is made before it is needed.
+function kept(make) {
+  let made;
+  return { format: (...values) => (made ??= make()).format(...values) };
+}
+
+// What the server has sent is drawn first; a page that nobody looks at is not drawn, and does not wait for that.
+function onceDrawn(work) {
+  let done = false;
+  const once = () => { if (!done) { done = true; work(); } };
+  requestAnimationFrame(() => setTimeout(once));
+  setTimeout(once, 250);
+}
 
 function inWords(when) {
   const seconds = (when - Date.now()) / 1000;
@@ -166,6 +180,10 @@ new MutationObserver((records) => {
   for (const record of records) for (const toast of record.addedNodes) if (toast.nodeType === 1) setTimeout(() => toast.remove(), 8000);
 }).observe(document.getElementById("toasts"), { childList: true });
 
-keepCurrent(document);
-setInterval(() => keepCurrent(document), 15000);
-if (document.body.dataset.events) follow();
+onceDrawn(() => {
+  // On a narrow screen the tabs scroll, and the current one may be out of sight.
+  document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  keepCurrent(document);
+  setInterval(() => keepCurrent(document), 15000);
+  if (document.body.dataset.events) follow();
+});

@@ -74,7 +74,7 @@
     for (const place of document.querySelectorAll("[data-series]")) draw(place, content);
   }
 
-  drawAll();
+  onceDrawn(drawAll);
   document.addEventListener("refreshed", (event) => { if (event.detail.id === "points") drawAll(); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   addEventListener("resize", () => { for (const [place, chart] of drawn) chart.setSize({ width: place.clientWidth, height }); });

@@ -44,7 +44,7 @@
     document.querySelectorAll('[data-chart="runs"]').forEach(draw);
   }
 
-  drawAll();
+  onceDrawn(drawAll);
   document.addEventListener("refreshed", drawAll);
   document.addEventListener("htmx:afterSwap", drawAll);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
