@@ -47,6 +47,9 @@ check: install ## linters, types, layers
 bench: install ## the benchmark, against bare loops in the same run
 	$(BIN)/python -m tests.bench $(ARGS)
 
+bench-peers: install ## the benchmark of other tools on the same work, in environments of their own in the user's cache
+	$(BIN)/python -m tests.bench.peers $(ARGS)
+
 CHECKED := .bench/check.json
 bench-check: install ## what the benchmark finds worse than at the last release, by more than the noise
 	rm -f $(CHECKED)

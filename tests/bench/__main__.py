@@ -11,7 +11,7 @@ from rich.console import Console
 
 from emag_syncd.config import Log
 from emag_syncd.telemetry.logging import configure_logging
-from tests.bench import loads, results
+from tests.bench import budgets, loads, results
 from tests.bench.catalogue import fill, show_export, show_search
 from tests.bench.console import show_console
 from tests.bench.database import database, describe, server
@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--offers", type=int, nargs="+", default=[10_000, 100_000], help="catalogues of the loads")
     made.add_argument("--rounds", type=int, default=3, help="how often each load is done")
     made.add_argument("--loads", nargs="+", choices=loads.ALL_LOADS, default=loads.ALL_LOADS, help="which loads")
+    made.add_argument("--cases", nargs="+", choices=budgets.CASES, default=budgets.CASES, help="which cases of budgets")
     made.add_argument("--only", nargs="+", choices=(*MEASURED, *SHOWN), default=MEASURED, help="the figures to measure")
     made.add_argument("--products", type=int, default=1_000_000, help="catalogue of the searches, exports and pages")
     made.add_argument("--postgres", type=Path, help="folder of the programs of the PostgreSQL to start")
@@ -53,6 +54,11 @@ async def measure(arguments: Sequence[str]) -> results.Results:
                 measured = await loads.measure(dsn, offers, options.loads, rounds)
                 results.put(found, results.LOADS, str(offers), {"about": said, **measured}, add=options.add)
                 results.write(options.output, found)
+        if results.BUDGETS in options.only:
+            cases = {name: budgets.CASES[name] for name in options.cases}
+            for name, of_case in (await budgets.measure(dsn, cases)).items():
+                results.put(found, results.BUDGETS, name, {"about": said, "found": of_case})
+            results.write(options.output, found)
         await _show(dsn, options)
     return found
 

@@ -10,24 +10,31 @@ from uuid import uuid4
 import asyncpg
 import psutil
 
+from emag_syncd.storage.cluster import NAME, PORT
 from emag_syncd.storage.embedded import EmbeddedPostgres
 from emag_syncd.storage.migrations import migrate
 from tests.bench.measuring import Figures, family_cpu_seconds
 from tests.support.server import ADDRESS, reachable_folder, with_database
 
+LOOPBACK = "127.0.0.1"
 SHOWN = ("server_version", "shared_buffers", "max_wal_size", "fsync", "synchronous_commit", "jit")
 """The server's settings that stand beside its figures."""
 
 
 @asynccontextmanager
-async def server(binaries: Path | None = None) -> AsyncIterator[str]:
-    """Give the DSN of a PostgreSQL to measure on: the one of the environment, or one of our own, of these programs."""
+async def server(binaries: Path | None = None, *, on_network: bool = False) -> AsyncIterator[str]:
+    """Give the DSN of a PostgreSQL to measure on: the one of the environment, or one of our own, of these programs.
+
+    With ``on_network`` ours listens on the loopback network, for clients that know no other way.
+    """
     if (url := os.environ.get(ADDRESS)) is not None:
         yield url
         return
+    settings = {"listen_addresses": LOOPBACK} if on_network else {}
     with reachable_folder() as folder:
-        async with EmbeddedPostgres(folder / "postgres", binaries=binaries) as postgres:
-            yield postgres.dsn
+        async with EmbeddedPostgres(folder / "postgres", binaries=binaries, settings=settings) as postgres:
+            # It trusts whoever comes, but there are clients that insist on a password.
+            yield f"postgresql://{NAME}:any@{LOOPBACK}:{PORT}/{NAME}" if on_network else postgres.dsn
 
 
 @asynccontextmanager
