@@ -1,6 +1,7 @@
 """The demo: everything in one process, with nothing configured."""
 
 import os
+import pty
 import signal
 import socket
 import tempfile
@@ -13,6 +14,7 @@ import pytest
 
 from tests.cli.support import Desk, ended, said
 from tests.support.server import reachable_folder
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -63,6 +65,74 @@ async def test_the_demo_serves_syncs_and_leaves_on_ctrl_c(desk: Desk, place: Pat
     assert result.code == 0
     again = await desk.run(*_demo(place, "--once"))
     assert [line.split()[1] for line in again.out.splitlines()[1:]] == ["120", "120"]
+
+
+class Browser:
+    """What BROWSER names: it takes note of what it is asked for, and keeps who started it until it is closed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.program, self._asked = folder / "browser", folder / "asked"
+        self.program.write_text(
+            f'#!/bin/sh\nexec >/dev/null 2>&1\necho "$1" >>{self._asked}\nwhile [ -e "$0" ]; do sleep 0.1; done\n'
+        )
+        self.program.chmod(0o700)
+
+    def asked(self) -> str:
+        """Return the addresses, a line each."""
+        return self._asked.read_text() if self._asked.exists() else ""
+
+    def close(self) -> None:
+        """Let it end."""
+        self.program.unlink()
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> Iterator[Browser]:
+    """Give a browser that is none."""
+    browser = Browser(tmp_path)
+    yield browser
+    browser.close()
+
+
+@pytest.mark.parametrize(
+    ("more", "environ", "opened"),
+    [
+        ([], {"DISPLAY": ":99"}, True),
+        (["--no-browser"], {"DISPLAY": ":99"}, False),
+        ([], {}, False),
+        ([], {"DISPLAY": ":99", "BROWSER": "/nowhere/browser"}, False),
+    ],
+    ids=["desktop", "told not to", "no display", "no browser"],
+)
+async def test_the_console_opens_by_itself_where_somebody_looks(
+    desk: Desk, place: Path, stand_in: Browser, more: list[str], environ: dict[str, str], *, opened: bool
+) -> None:
+    """On a terminal of a desktop the browser gets the address; the browser keeps the demo neither going nor waiting."""
+    terminal, theirs = pty.openpty()
+    environ = {"BROWSER": str(stand_in.program), **environ}
+    async with desk.started(*_demo(place, "--port", "0", *more), stdout=theirs, **environ) as process:
+        os.close(theirs)
+        await said(process.stderr, '"action": "ready"')
+        if opened:
+            await until(stand_in.asked)
+        process.send_signal(signal.SIGINT)
+        assert (await ended(process)).code == 0
+    shown = os.read(terminal, 4096).decode()
+    os.close(terminal)
+    address = shown.partition("The demo runs at ")[2].partition(" ")[0]
+    assert address.startswith("http://127.0.0.1:")
+    assert stand_in.asked() == (f"{address}\n" if opened else "")
+
+
+async def test_no_browser_is_opened_where_nobody_looks(desk: Desk, place: Path, stand_in: Browser) -> None:
+    """What writes into a pipe, and a single sync, open nothing, display or not."""
+    environ = {"BROWSER": str(stand_in.program), "DISPLAY": ":99"}
+    async with desk.started(*_demo(place, "--port", "0"), **environ) as process:
+        await said(process.stdout, "Ctrl-C")
+        process.send_signal(signal.SIGINT)
+        assert (await ended(process)).code == 0
+    assert (await desk.run(*_demo(place, "--once"), **environ)).code == 0
+    assert stand_in.asked() == ""
 
 
 async def test_after_a_kill_the_next_demo_works(desk: Desk, place: Path) -> None:

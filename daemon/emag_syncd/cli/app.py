@@ -94,11 +94,12 @@ def demo(
         int | None, typer.Option(min=0, max=65535, help="Where its pages are. Otherwise 9320, or a free one.")
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Sync both accounts once, sum up, and end.")] = False,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the console in a browser.")] = False,
 ) -> int:
     """Try it all, with nothing to configure: a database, a simulated marketplace, and the daemon."""
     from emag_syncd.cli.demo import Wishes, demo
 
-    return demo(context.obj, Wishes(offers, data_dir, port, once))
+    return demo(context.obj, Wishes(offers, data_dir, port, once, browser=not no_browser))
 
 
 @app.command()

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
+from emag_syncd.cli.browser import is_watched, open_console
 from emag_syncd.cli.endings import ExitCode, UsageError
 from emag_syncd.cli.logs import log_in_foreground
 from emag_syncd.cli.loops import run_loop
@@ -47,6 +48,7 @@ class Wishes:
     data_dir: Path | None
     port: int | None
     once: bool
+    browser: bool = True
 
 
 def demo(config: Path | None, wishes: Wishes) -> int:
@@ -67,7 +69,13 @@ async def _demo(wishes: Wishes) -> int:
             log_in_foreground(settings)
             return await _once(settings)
         configure_logging(settings.log, settings.secrets())
-        return await Daemon(settings, on_ready=lambda address: _welcome(address, server.dsn, folder)).run()
+
+        def ready(address: str) -> None:
+            _welcome(address, server.dsn, folder)
+            if wishes.browser and is_watched():
+                open_console(f"{address}/")
+
+        return await Daemon(settings, on_ready=ready).run()
 
 
 @asynccontextmanager

@@ -98,6 +98,7 @@ def _environment(language: str) -> Environment:
     )
     environment.install_gettext_translations(reader.translations, newstyle=True)  # type: ignore[attr-defined]
     environment.filters |= {
+        "sentence": reader.sentence,
         "number": reader.number,
         "percent": reader.percent,
         "money": reader.money,

@@ -14,6 +14,8 @@ from babel import Locale, dates, negotiate_locale, numbers
 from babel.messages import mofile, pofile
 from markupsafe import Markup
 
+from emag_syncd.web.console.sentences import in_words
+
 Number: TypeAlias = int | float | Decimal
 
 LANGUAGES = ("en", "ro")
@@ -69,6 +71,10 @@ class Reader:
     def locale(self) -> Locale:
         """The language's rules."""
         return _locale(self.language)
+
+    def sentence(self, text: str) -> str | None:
+        """Return how a run ended, said in the language; None for what others say."""
+        return in_words(text, self.translations)
 
     def number(self, value: Number | None) -> str:
         """Write a number with the separators of the language."""
