@@ -26,6 +26,8 @@ else:
 
 OLDEST_SERVER = 14
 ROLLBACK_SECONDS = 2.0
+STATEMENTS = 100
+"""Prepared statements that a connection keeps."""
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +72,11 @@ class Limits:
             "jit": "off",
         }
 
+    def of_transactions(self) -> dict[str, str]:
+        """Return those settings that every server knows and that count for one transaction."""
+        names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+        return {name: value for name, value in self.settings().items() if name in names}
+
 
 def _milliseconds(seconds: float) -> str:
     return str(round(seconds * 1000))
@@ -82,6 +89,12 @@ class BoundedTransaction(Transaction):
         """Take the options of asyncpg's own."""
         super().__init__(connection, *options)
         self._bounded = connection
+
+    async def start(self) -> None:
+        """Begin, under the limits of the connection where its session has none of its own."""
+        await super().start()
+        if self._bounded.local_limits:
+            await self._bounded.execute(self._bounded.local_limits)
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
         """Commit, or roll back within ``ROLLBACK_SECONDS``."""
@@ -103,6 +116,9 @@ class BoundedTransaction(Transaction):
 class BoundedConnection(PlainConnection):
     """asyncpg's connection, with bounded transactions."""
 
+    local_limits = ""
+    """What sets the limits of each transaction, where a pooler keeps no settings from one to the next."""
+
     def transaction(
         self, *, isolation: Any = None, readonly: bool = False, deferrable: bool = False
     ) -> BoundedTransaction:
@@ -112,20 +128,25 @@ class BoundedConnection(PlainConnection):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A PostgreSQL server and how to connect to it. Only ``name`` is fit for logs and errors."""
+    """A PostgreSQL server and how to connect to it. Only ``name`` is fit for logs and errors.
+
+    ``is_pooled`` where a pooler stands in between, whose next transaction may go to another session.
+    """
 
     dsn: str = field(repr=False)
     name: str
     limits: Limits
-    settings: Mapping[str, str] = field(repr=False)
-    statement_cache_size: int = 100
+    application_name: str
+    settings: Mapping[str, str] = field(repr=False, default_factory=dict)
+    is_pooled: bool = False
 
     def options(self) -> dict[str, Any]:
         """Return what asyncpg's ``connect`` and ``create_pool`` are called with beside the DSN."""
         return {
             "connection_class": BoundedConnection,
-            "server_settings": dict(self.settings),
-            "statement_cache_size": self.statement_cache_size,
+            "server_settings": {"application_name": self.application_name, **({} if self.is_pooled else self.settings)},
+            # The session that the next statement goes to may know nothing of a prepared one.
+            "statement_cache_size": 0 if self.is_pooled else STATEMENTS,
             "timeout": self.limits.connect,
             "command_timeout": self.limits.command,
         }
@@ -142,11 +163,17 @@ class Server:
                 raise invalid_dsn() from None
             try:
                 self._refuse_if_old(conn)
-                await set_codecs(conn)
+                await self.prepare(conn)
             except BaseException:
                 conn.terminate()
                 raise
             return conn
+
+    async def prepare(self, conn: Connection) -> None:
+        """Make a new connection fit for use."""
+        await set_codecs(conn)
+        if self.is_pooled and isinstance(conn, BoundedConnection):
+            conn.local_limits = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in self.settings.items())
 
     def _refuse_if_old(self, conn: BoundedConnection) -> None:
         major = conn.get_server_version().major
@@ -157,24 +184,26 @@ class Server:
             )
 
 
-async def find_server(
-    dsn: str, *, application_name: str, limits: Limits | None = None, statement_cache_size: int = 100
-) -> Server:
+async def find_server(dsn: str, *, application_name: str, limits: Limits | None = None) -> Server:
     """Try a connection and return the server with those settings for ``limits`` that it accepts.
 
-    A server refuses a connection that asks for any setting which it, or its platform, does not have.
+    A server refuses a connection that asks for any setting which it, or its platform, does not have; a pooler refuses
+    nearly all of them, and keeps none: there each transaction sets what it needs.
     Raises ConfigurationError for a DSN that can't be read, DatabaseError when the server can't be reached,
     refuses or is too old.
     """
     limits = limits or Limits()
-    bare = Server(dsn, dsn_summary(dsn), limits, {"application_name": application_name}, statement_cache_size)
+    # As if behind a pooler, until it is known that it is not.
+    bare = Server(dsn, dsn_summary(dsn), limits, application_name, is_pooled=True)
     conn = await bare.connect()
     try:
         with explained(bare.name):
+            if await conn.fetchval("SELECT pg_backend_pid()") != conn.get_server_pid():
+                return replace(bare, settings=limits.of_transactions())
             accepted = {name: value for name, value in limits.settings().items() if await _takes(conn, name, value)}
     finally:
         conn.terminate()
-    return replace(bare, settings={**bare.settings, **accepted})
+    return replace(bare, settings=accepted, is_pooled=False)
 
 
 async def _takes(conn: BoundedConnection, name: str, value: str) -> bool:

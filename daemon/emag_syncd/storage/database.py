@@ -8,7 +8,6 @@ from typing import Any, Self
 import asyncpg
 import structlog
 
-from emag_syncd.storage.codecs import set_codecs
 from emag_syncd.storage.connections import Connection, DedicatedConnection, Limits, Server, find_server
 from emag_syncd.storage.failures import FAMILIES, LOST, explained
 
@@ -35,25 +34,21 @@ class Database:
         pool_max_size: int = 10,
         application_name: str = APPLICATION_NAME,
         limits: Limits | None = None,
-        statement_cache_size: int = 100,
     ) -> Self:
         """Connect once to see that it works, and return the pool, which connects as it is used.
 
-        ``statement_cache_size`` 0 is for a pgbouncer in between. Raises ConfigurationError for a DSN that
-        can't be read, DatabaseError when the server can't be reached, refuses or is older than PostgreSQL 14.
+        Raises ConfigurationError for a DSN that can't be read, DatabaseError when the server can't be reached, refuses
+        or is older than PostgreSQL 14.
         """
-        server = await find_server(
-            dsn,
-            application_name=application_name,
-            limits=limits,
-            statement_cache_size=statement_cache_size,
-        )
+        server = await find_server(dsn, application_name=application_name, limits=limits)
+        if server.is_pooled:
+            log.info("the database is reached through a pooler", action="database_pooled", server=server.name)
         pool = await asyncpg.create_pool(
             dsn,
             min_size=0,
             max_size=pool_max_size,
             max_inactive_connection_lifetime=IDLE_SECONDS,
-            init=set_codecs,
+            init=server.prepare,
             **server.options(),
         )
         return cls(server, pool)

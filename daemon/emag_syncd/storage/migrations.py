@@ -56,8 +56,8 @@ async def migrate(dsn: str, *, wait_seconds: float = 60.0) -> list[str]:
         wait_seconds: How long to wait for another process that migrates.
 
     Raises:
-        DatabaseError: Unreachable, no right to create tables, another process did not finish in time, or the
-            database's schema is newer than this program.
+        DatabaseError: Unreachable, no right to create tables, another process did not finish in time, the
+            database's schema is newer than this program, or there is something to apply and a pooler in between.
     """
     server = await find_server(dsn, application_name="emag-syncd migrate", limits=LIMITS)
     conn = await server.connect()
@@ -70,6 +70,11 @@ async def migrate(dsn: str, *, wait_seconds: float = 60.0) -> list[str]:
         raise newer(server.name, revision)
     if revision == REVISIONS[-1]:
         return []
+    if server.is_pooled:
+        raise DatabaseError(
+            f"the schema of {server.name} is not up to date, and can't be migrated through a pooler",
+            remedy="run emag-syncd migrate with the server's own address as database.url",
+        )
     # On a thread of its own: Alembic reads files and imports modules as it goes.
     applied: list[str] = await asyncio.to_thread(lambda: asyncio.run(_alembic().upgrade(server, wait_seconds)))
     return applied
