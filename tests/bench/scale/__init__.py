@@ -1,0 +1,1 @@
+"""Scenarios of scale: many accounts, many daemons, many offers."""
