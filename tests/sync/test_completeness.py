@@ -65,14 +65,25 @@ async def test_empty_pages_in_the_middle_end_nothing(open_syncing: Open, sql: Sq
     await assert_mirrors(sql, s.main)
 
 
-async def test_a_count_that_is_wrong_once_is_asked_again(open_syncing: Open, sql: Sql) -> None:
-    """One wrong count costs another reading, and no more than that."""
+@pytest.mark.parametrize(("times", "readings"), [(1, 1), (2, 2)])
+async def test_a_count_that_is_wrong_is_asked_again(open_syncing: Open, sql: Sql, times: int, readings: int) -> None:
+    """One wrong count costs another count, and two in a row another reading, and no more than that."""
     s = await open_syncing(offers=120)
-    s.main.faults.add(Fault(Kind.COUNT_OFF, resource=COUNT, value=3, skip=1, times=1))
+    s.main.faults.add(Fault(Kind.COUNT_OFF, resource=COUNT, value=3, skip=1, times=times))
     ended = await s.sync()
     assert ended.status == "completed"
-    assert ended.counted("created", "unchanged", "processed") == (120, 120, 240)
+    assert ended.counted("created", "unchanged", "processed") == (120, 120 * (readings - 1), 120 * readings)
     await assert_mirrors(sql, s.main)
+
+
+async def test_what_was_read_is_counted_while_the_last_pages_come(open_syncing: Open) -> None:
+    """The second count does not wait for the answers to the last pages, and one that agrees is the last request."""
+    s = await open_syncing(offers=35, sections={"marketplace": {"page_size": 10, "requests_per_second": 5}})
+    s.main.latency.low = s.main.latency.high = 1.0
+    assert (await s.sync()).status == "completed"
+    first, *pages, last = s.main.stats.exchanges
+    assert [exchange.resource for exchange in (first, *pages, last)] == [COUNT, READ, READ, READ, READ, COUNT]
+    assert last.in_flight > 1
 
 
 @pytest.mark.parametrize("kind", [Kind.COUNT_NUMBERS, Kind.KEYED_RESULTS, Kind.OBJECT_RESULT])

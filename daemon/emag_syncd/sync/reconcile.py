@@ -84,7 +84,7 @@ class Reconciler:
         run = self._run
         if run.holes:
             return self._with_holes()
-        verdict = await self._verdict()
+        verdict = self._verdict()
         live = await run.persist(lambda: run.mirror.live_offers(run.account))
         allowed = self._allowed(live)
         unseen = await self._unseen(allowed + 1)
@@ -102,13 +102,13 @@ class Reconciler:
             await run.remove(verdict.gone, self._scan)
         return COMPLETED
 
-    async def _verdict(self) -> Verdict:
-        run, scan = self._run, self._scan
+    def _verdict(self) -> Verdict:
+        run = self._run
         return Verdict(
-            listed=await run.persist(lambda: run.scans.distinct_seen(scan)),
+            listed=run.listed,
             total=run.total,
             moved=run.shrank and self._operation is Operation.FULL,
-            again=scan.pass_no > 1,
+            again=self._scan.pass_no > 1,
             set_aside=run.set_aside,
         )
 

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -150,6 +150,8 @@ class Run:
         self.total = 0
         self.shrank = False
         self.set_aside = 0
+        self.listed = 0
+        self._early_count: asyncio.Task[int] | None = None
         self._offset = 0
         self._tail = _Tail()
         self._merger = Merger(mirror, self.account)
@@ -163,12 +165,12 @@ class Run:
         """Return how many offers the marketplace counts. Raises StoppedError when the run is asked to stop."""
         return await self.unless_stopped(self.client.count(self.filters))
 
-    async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
+    async def unless_stopped(self, work: Awaitable[T]) -> T:
         """Return what ``work`` returns; it may wait long for the marketplace, and is dropped when the run is to stop.
 
         Raises StoppedError and what ``work`` raises.
         """
-        task = asyncio.create_task(work)
+        task = asyncio.ensure_future(work)
         waited_for: set[asyncio.Future[Any]] = {task, self.context.stop}
         try:
             await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
@@ -197,7 +199,7 @@ class Run:
         """Read what the scan's pass has not read yet, up to the end of the catalogue.
 
         What could not be read is in ``holes``; ``shrank`` is whether there were more offers before, ``set_aside`` how
-        many entries had no usable id.
+        many entries had no usable id, ``listed`` how many different offers the pass has seen.
         Raises MarketplaceError, DatabaseError, FencedError, StoppedError.
         """
         self.total = await self.count()
@@ -211,13 +213,39 @@ class Run:
         self._reader = self._new_reader()
         self.set_aside = 0
         # One position more than there are offers: the page that has it, or would, is the last.
-        while left := gaps(read, self._wanted()) or self._tail.unread(self._sizer.size):
-            await self.read_spans(left, scan)
-            if self.holes:
-                break
-            read = await self.persist(lambda: self.scans.read_spans(scan))
-        self.total = await self.count()
+        try:
+            while left := gaps(read, self._wanted()) or self._tail.unread(self._sizer.size):
+                await self.read_spans(left, scan)
+                if self.holes:
+                    break
+                read = await self.persist(lambda: self.scans.read_spans(scan))
+            self.listed = await self.persist(lambda: self.scans.distinct_seen(scan))
+            self.total = await self._count_again(most)
+        finally:
+            await self._drop_early_count()
         self.shrank = self.total < most
+
+    async def _count_again(self, most: int) -> int:
+        """Return the count after the pages. The one that was asked for beside the last of them will do if it agrees.
+
+        Offers that came or went since then make it disagree with what was seen, but for those that cancel each other
+        out, which no count tells: so agreeing early proves no less than agreeing late.
+        """
+        if self._early_count is not None:
+            total = await self.unless_stopped(self._early_count)
+            if most <= total == self.listed:
+                return total
+        return await self.count()
+
+    def _count_early(self) -> None:
+        if self._early_count is None:
+            self._early_count = asyncio.create_task(self.client.count(self.filters), name="count")
+
+    async def _drop_early_count(self) -> None:
+        if self._early_count is not None:
+            self._early_count.cancel()
+            await asyncio.gather(self._early_count, return_exceptions=True)
+            self._early_count = None
 
     def _wanted(self) -> int:
         """Return the end of what is to be read: one position more than there are offers, or said to be."""
@@ -232,6 +260,8 @@ class Run:
         being_written: set[int] = set()
         async with aclosing(self._reader.pages(work)) as pages, Overlap() as writes:
             async for fetched in pages:
+                if scan is not None and not work:
+                    self._count_early()
                 if not fetched or any(item.emag_id in being_written for got in fetched for item in got.page.items):
                     await writes.settle()
                 if not fetched:
