@@ -162,8 +162,10 @@ async def test_back_to_running_by_hand(ledger: Ledger, database: Database, sql: 
     await sql.execute("UPDATE emag_sync_logs SET status = 'running'")
     before = await rows(sql)
     assert await ledger.beat([lease]) == set()
+    mirror = Mirror(database, lease_seconds=60)
+    assert await mirror.commits_of(lease) is None
     with pytest.raises(FencedError):
-        await Mirror(database, lease_seconds=60).commit(lease, None, creating(offer(1)), PROGRESS, commits=0)
+        await mirror.commit(lease, None, creating(offer(1)), PROGRESS, commits=0)
     assert await ledger.finish(lease, Outcome(Status.COMPLETED), Counters()) is None
     assert await ledger.reap(stale_after_seconds=STALE_AFTER) == []
     assert await rows(sql) == before

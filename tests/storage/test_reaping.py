@@ -14,6 +14,7 @@ from emag_syncd.domain.errors import DatabaseError, FencedError
 from emag_syncd.domain.runs import Counters, ErrorKind, Lease, Outcome, RunError, Status
 from emag_syncd.storage.connections import Limits
 from emag_syncd.storage.database import Database
+from emag_syncd.storage.ledger import Ledger
 from tests.support.offers import PROGRESS, STALE_AFTER, Connection, claimed, creating, offer
 from tests.support.sides import AnyLedger, RealSide, Side
 
@@ -127,6 +128,20 @@ async def test_end_leaves_ended_runs_alone(ledger: AnyLedger, side: Side) -> Non
     found = await ledger.end([ended.run_id, running.run_id, uuid4()], Status.FAILED, error)
     assert [row["id"] for row in found] == [running.run_id]
     assert len(set(before) & set((await side.versions())["emag_sync_logs"])) == 1
+
+
+async def test_what_is_locked_or_ended_is_left_alone(database: Database, sql: Connection) -> None:
+    """Of the dead runs only those that run, and that nobody holds, are ended, without a wait and as asked for."""
+    ledger = Ledger(database, worker_id="here/boot/1/2/abc", lease_seconds=60)
+    ended, locked, free = [await claimed(ledger, account) for account in ("main", "fbe", "ro")]
+    await ledger.finish(ended, DONE, Counters())
+    error = RunError(ErrorKind.INTERRUPTED, "its process is gone")
+    async with sql.transaction():
+        await sql.execute("SELECT FROM emag_sync_logs WHERE id = $1 FOR UPDATE", locked.run_id)
+        (row,) = await ledger.end_free([ended.run_id, locked.run_id, free.run_id], Status.FAILED, error)
+    assert (row["id"], row["status"]) == (free.run_id, "failed")
+    assert [told["error"] for told in msgspec.json.decode(row["errors"])] == ["its process is gone"]
+    assert [row["id"] for row in await ledger.running()] == [locked.run_id]
 
 
 async def test_clean_up_ends_only_what_is_older(ledger: AnyLedger, side: Side) -> None:
