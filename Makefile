@@ -56,7 +56,8 @@ bench-check: install ## what the benchmark finds worse than at the last release,
 	$(BIN)/python -m tests.bench --output $(CHECKED) $(ARGS)
 	$(BIN)/python -m tests.bench.check $(CHECKED)
 
-# Hours, or a sample: make mutate ARGS="sql --sample 20", or ARGS="python --names '*Watchdog*'"
+# Long; in parts: make mutate ARGS="sql --sample 20", or ARGS="python --names '*Watchdog*' --keep FOLDER", where FOLDER
+# spares the parts after the first one the measuring of which test runs what
 mutate: install ## change the ledger and its guardians, one thing at a time: some test must notice
 	$(BIN)/python -m tests.mutation $(ARGS)
 

@@ -1,29 +1,31 @@
 """Change one thing at a time in what the promises rest on: some test must notice.
 
-The Python by mutmut, as ``[tool.mutmut]`` in pyproject.toml says; the SQL by ``tests.mutation.statements``.
+The Python by mutmut, as ``[tool.mutmut]`` in pyproject.toml says; the SQL by ``tests.mutation.statements``. Both are
+tried by ``tests.mutation.trials``.
 """
 
 import argparse
-import contextlib
-import importlib
-import io
-import multiprocessing
 import os
 import random
 import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import aiosql
-import pytest
 
-from tests.mutation.accepted import ACCEPTED
+from emag_syncd.storage import queries
+from tests.mutation.accepted import SQL
 from tests.mutation.statements import Mutant, mutants
-from tests.support.server import ADDRESS, TestServer, reachable_folder
+from tests.mutation.trials import Trial, judge, try_all
+from tests.support.server import ADDRESS, TEMPLATE, TestServer, reachable_folder
 
 ROOT = Path(__file__).parents[2]
+
+FILES = ("ledger", "mirror", "scans")
 
 TESTS = (
     "tests/storage/test_ledger.py",
@@ -31,11 +33,14 @@ TESTS = (
     "tests/storage/test_operators.py",
     "tests/storage/test_mirror.py",
     "tests/storage/test_scans.py",
-    "tests/supervision/test_prospects.py",
+    "tests/storage/test_slots.py",
+    "tests/supervision",
+    "tests/sync/test_fencing.py",
+    "tests/sync/test_removals.py",
+    "tests/sync/test_resuming.py",
     "tests/service/test_core.py",
     "tests/storage/test_stateful.py",
 )
-OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-k", "not twin", "--timeout=30", "--hypothesis-profile=mutation")
 
 
 def statements() -> list[Mutant]:
@@ -47,52 +52,56 @@ def statements() -> list[Mutant]:
     ]
 
 
-def is_noticed(mutant: Mutant) -> tuple[Mutant, bool]:
-    """Run the tests on the mutant, in a process that does nothing else afterwards."""
+def put_in(mutant: Mutant) -> None:
+    """Let everything in this process that runs the query run the mutant."""
     changed = aiosql.from_str(mutant.text(), "asyncpg", mandatory_parameters=False)
-    vars(importlib.import_module(f"emag_syncd.storage.{mutant.file}"))["sql"] = changed
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        code = pytest.main([*OPTIONS, *TESTS])
-    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        raise RuntimeError(f"pytest ended with {code!r} on {mutant.name}")
-    return mutant, code == pytest.ExitCode.TESTS_FAILED
+    setattr(getattr(queries, mutant.file), mutant.query, getattr(changed, mutant.query))
 
 
-def mutate_statements(wanted: Sequence[Mutant], processes: int) -> bool:
+def watch_queries() -> Callable[[], set[str]]:
+    """Take note of the queries that run in this process."""
+    run: set[str] = set()
+
+    def noting(name: str, query: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            run.add(name)
+            return query(*args, **kwargs)
+
+        return noted
+
+    def taken() -> set[str]:
+        now = set(run)
+        run.clear()
+        return now
+
+    for file in FILES:
+        named = getattr(queries, file)
+        for query in named.available_queries:
+            setattr(named, query, noting(f"{file}.{query}", getattr(named, query)))
+    return taken
+
+
+def mutate_statements(names: Sequence[str], sample: int | None, processes: int, kept: Path) -> bool:
     """Try every mutant; whether each that no test noticed is accepted."""
-    # What is imported here is not imported again for each mutant.
-    with contextlib.redirect_stdout(io.StringIO()):
-        pytest.main(["--collect-only", "-q", *TESTS])
-    # That an example fails is enough to know.
-    hypothesis = importlib.import_module("hypothesis")
-    hypothesis.settings.register_profile("mutation", deadline=None, database=None, phases=[hypothesis.Phase.generate])
-    survivors = []
-    with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
-        unchanged = Mutant("ledger", "", "nothing changed", "")
-        if pool.apply(is_noticed, (unchanged,))[1]:
-            raise SystemExit("the tests fail although nothing is changed: run them by themselves")
-        for number, (mutant, noticed) in enumerate(pool.imap_unordered(is_noticed, wanted), 1):
-            if not noticed:
-                survivors.append(mutant.name)
-            sys.stdout.write(f"{number}/{len(wanted)} {'noticed' if noticed else 'SURVIVED'} {mutant.name}\n")
-    unknown = [name for name in survivors if name not in ACCEPTED]
-    sys.stdout.write(f"SQL: {len(wanted)} mutants, {len(survivors)} survived, {len(unknown)} not accepted\n")
-    return not unknown
+    wanted = [one for one in statements() if not names or any(fnmatch(one.reached, name) for name in names)]
+    if sample:
+        wanted = random.sample(wanted, min(sample, len(wanted)))
+    trials = [Trial(mutant.name, mutant.reached, partial(put_in, mutant)) for mutant in wanted]
+    return judge("SQL", try_all(trials, TESTS, watch_queries, processes, kept / "sql.json"), SQL)
 
 
-def mutate_python(processes: int, names: Sequence[str]) -> bool:
-    """Let mutmut loose on a copy of the checkout; what survived it lists by itself."""
-    with tempfile.TemporaryDirectory() as folder:
-        laid_out = Path(folder)
-        (laid_out / "src").symlink_to(ROOT / "daemon")
-        for name in ("tests", "migrations", "pyproject.toml"):
-            (laid_out / name).symlink_to(ROOT / name)
-        environment = {**os.environ, "MYPYPATH": "src", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        mutmut = [sys.executable, "-m", "mutmut"]
-        run = [*mutmut, "run", "--max-children", str(processes), *names]
-        done = subprocess.run(run, cwd=folder, env=environment, check=False).returncode == 0
-        subprocess.run([*mutmut, "results"], cwd=folder, env=environment, check=False)
-    return done
+def mutate_python(names: Sequence[str], processes: int, kept: Path) -> bool:
+    """Try every mutant in a process of its own, where the package is a copy that holds them all.
+
+    Whether each that no test noticed is accepted.
+    """
+    for name, target in (("src", "daemon"), ("migrations", "migrations"), ("pyproject.toml", "pyproject.toml")):
+        if not (kept / name).exists():
+            (kept / name).symlink_to(ROOT / target)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "MYPYPATH": "src", "PATH": path, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.mutation.python", str(processes), *names]
+    return subprocess.run(command, cwd=kept, env=environment, check=False).returncode == 0
 
 
 def main() -> int:
@@ -101,16 +110,18 @@ def main() -> int:
     parser.add_argument("what", choices=("sql", "python"), nargs="*", default=["sql", "python"])
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--sample", type=int, help="this many of the SQL mutants, drawn at random")
-    parser.add_argument("--names", nargs="*", default=(), help="patterns of mutmut's mutants")
+    parser.add_argument("--names", nargs="*", default=(), help="patterns of queries, or of mutmut's mutants")
+    parser.add_argument("--keep", type=Path, help="a folder for what need not be found out again: which test runs what")
     args = parser.parse_args()
-    wanted = statements()
-    if args.sample:
-        wanted = random.sample(wanted, min(args.sample, len(wanted)))
     with reachable_folder() as folder, TestServer(folder) as server:
-        os.environ[ADDRESS] = server.url
-        well = [mutate_statements(wanted, args.processes)] if "sql" in args.what else []
+        os.environ.update({ADDRESS: server.url, TEMPLATE: server.template})
+        kept = (args.keep or folder).absolute()
+        kept.mkdir(exist_ok=True)
+        well = []
+        if "sql" in args.what:
+            well.append(mutate_statements(args.names, args.sample, args.processes, kept))
         if "python" in args.what:
-            well.append(mutate_python(args.processes, args.names))
+            well.append(mutate_python(args.names, args.processes, kept))
     return 0 if all(well) else 1
 
 

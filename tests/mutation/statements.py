@@ -32,6 +32,11 @@ class Mutant:
         """What a list of accepted survivors calls it."""
         return f"{self.file}.{self.query}: {self.change}"
 
+    @property
+    def reached(self) -> str:
+        """The query, as those who run it are listed by."""
+        return f"{self.file}.{self.query}"
+
     def text(self) -> str:
         """Return the whole file with this query in it."""
         return re.sub(
@@ -85,7 +90,7 @@ def _turn(node: exp.Expr) -> None:
 
 
 def _short(node: exp.Expr) -> str:
-    return " ".join(_sql(node).split())[:100]
+    return " ".join(_sql(node).split())[:160]
 
 
 def _sql(tree: exp.Expr) -> str:

@@ -19,6 +19,9 @@ from emag_syncd.storage.migrations import migrate
 from tests.support.proxy import Proxy, Target
 
 ADDRESS = "EMAG_SYNCD_TEST_DATABASE_URL"
+TEMPLATE = "EMAG_SYNCD_TEST_TEMPLATE"
+"""Names a database of that server that has the schema: then a session of tests need not make its own."""
+
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "200"}
 
 T = TypeVar("T")
@@ -52,7 +55,8 @@ class TestServer:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="test-server", daemon=True)
         self._admin: asyncpg.Connection[asyncpg.Record]
-        self._template: str
+        self.template = os.environ.get(TEMPLATE, "")
+        self._makes_template = not self.template
         self.url = os.environ.get(ADDRESS, "")
 
     def __enter__(self) -> Self:
@@ -71,7 +75,7 @@ class TestServer:
     @contextmanager
     def database(self, *, migrated: bool) -> Iterator[str]:
         """Make a database and give its DSN; it is dropped afterwards, whoever is still connected."""
-        template = self._template if migrated else "template0"
+        template = self.template if migrated else "template0"
         name = self._run(self._create(template))
         try:
             yield with_database(self.url, name)
@@ -86,11 +90,13 @@ class TestServer:
             server = EmbeddedPostgres(self._folder / "data", settings=FAST)
             self.url = (await self._stack.enter_async_context(server)).dsn
         self._admin = await asyncpg.connect(self.url)
-        self._template = await self._create("template0")
-        await migrate(with_database(self.url, self._template))
+        if self._makes_template:
+            self.template = await self._create("template0")
+            await migrate(with_database(self.url, self.template))
 
     async def _stop(self) -> None:
-        await self._drop(self._template)
+        if self._makes_template:
+            await self._drop(self.template)
         await self._admin.close()
         await self._stack.aclose()
 
