@@ -171,7 +171,7 @@ async def test_without_its_share_nothing_is_sent() -> None:
     for _ in range(2):
         with pytest.raises(ConnectionError):
             await pacer.acquire()
-    assert await pacer.acquire() == 0.0
+    assert (await pacer.acquire()).waited == 0.0
 
 
 async def test_without_limits_nobody_is_asked() -> None:
@@ -179,5 +179,5 @@ async def test_without_limits_nobody_is_asked() -> None:
     time = VirtualTime()
     ledger = Ledger(time.clock)
     pacer = Pacer(None, None, time.clock, time.sleep, Budget(ledger, "here"))
-    assert [await pacer.acquire() for _ in range(100)] == [0.0] * 100
+    assert [(await pacer.acquire()).waited for _ in range(100)] == [0.0] * 100
     assert not ledger.reserved

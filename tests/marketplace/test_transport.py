@@ -5,6 +5,7 @@ import gzip
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -299,6 +300,26 @@ async def test_connections_are_kept_alive_and_used_again(marketplace: Marketplac
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
     await client.read_page({}, 2, 1)
     assert [next(iter(pool))[0] for pool in session.connector._conns.values()] == [protocol]
+
+
+async def test_a_request_counts_from_when_it_left(
+    marketplace: Marketplace, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time that connecting takes is no head start for the request after it."""
+    connected: list[float] = []
+    connect = aiohttp.TCPConnector.connect
+
+    async def slowly(*args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(0.05)
+        connection = await connect(*args, **kwargs)
+        connected.append(time.monotonic())
+        return connection
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "connect", slowly)
+    marketplace.says(ok([]))
+    await client.read_page({}, 1, 1)
+    [sent] = client._link.pacer._sent
+    assert connected[0] <= sent <= time.monotonic()
 
 
 async def test_an_endpoint_echoing_credentials_gives_nothing_away(

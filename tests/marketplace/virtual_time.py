@@ -4,6 +4,7 @@ import asyncio
 import heapq
 from collections.abc import Iterable, Iterator
 from itertools import chain, count, repeat
+from typing import Any
 
 
 class VirtualTime:
@@ -37,7 +38,7 @@ class VirtualTime:
             woken.set_result(None)
         await self.settle()
 
-    async def finish(self, tasks: Iterable["asyncio.Task[object]"]) -> None:
+    async def finish(self, tasks: Iterable["asyncio.Task[Any]"]) -> None:
         """Step until all tasks are done."""
         tasks = list(tasks)
         await self.settle()

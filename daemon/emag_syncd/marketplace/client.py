@@ -131,10 +131,10 @@ class Client:
 
     async def _ask(self, resource: str, params: Mapping[str, Any], understand: Callable[[bytes], T]) -> T:
         while True:
-            waited = await self._link.pacer.acquire(self._patience)
-            if waited > 0:
-                self._observer.paced(waited)
-            exchange = Exchange()
+            turn = await self._link.pacer.acquire(self._patience)
+            if turn.waited > 0:
+                self._observer.paced(turn.waited)
+            exchange = Exchange(left=turn.left)
             try:
                 answer = await self._noted(exchange, resource, params, understand)
             except RateLimitedError as limited:

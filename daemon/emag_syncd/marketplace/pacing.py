@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeAlias
 
 SPACING_MARGIN = 1.02
@@ -50,6 +51,14 @@ class _Grant:
     left: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The right to send one request, after ``waited`` seconds. Call ``left`` when it is on its way."""
+
+    waited: float
+    left: Callable[[], None]
+
+
 async def at_once(work: Callable[[], Awaitable[float]]) -> float:
     """Do it once."""
     return await work()
@@ -73,7 +82,8 @@ class Pacer:
 
     The marketplace counts in fixed windows of unknown phase: only what keeps to the limit in every window of
     that length keeps to it in theirs. So requests are spaced evenly, a late wake-up is made good by at most
-    one spacing, and a pacer that was idle has saved nothing up.
+    one spacing, and a pacer that was idle has saved nothing up. A request that has to connect first leaves later than
+    one that finds a connection: the windows count from when it left, as long as that takes less than a second.
 
     With a shared budget each request also needs its share of that: what other processes send counts too.
     """
@@ -115,8 +125,8 @@ class Pacer:
         since = self._clock() - seconds
         return sum(1 for sent in self._sent if sent >= since)
 
-    async def acquire(self, patience: Patience = at_once) -> float:
-        """Wait until a request may be sent, and return the seconds waited.
+    async def acquire(self, patience: Patience = at_once) -> Turn:
+        """Wait until a request may be sent.
 
         Raises what the shared budget raises and ``patience`` does not bear.
         """
@@ -131,7 +141,16 @@ class Pacer:
             self._next = max(due + self._spacing, now + self._spacing / 2)
             self._sent.append(now)
             self._grant.left -= 1
-        return now - arrived
+        return Turn(now - arrived, partial(self._left, now))
+
+    def _left(self, granted: float) -> None:
+        """Count the request that was granted then from now on."""
+        for place in range(len(self._sent) - 1, -1, -1):
+            if self._sent[place] <= granted:
+                if self._sent[place] == granted:
+                    del self._sent[place]
+                    self._sent.append(self._clock())
+                return
 
     async def _opens(self, patience: Patience) -> float:
         """Return from when on the next request may be sent, with a grant of the shared budget that covers it."""

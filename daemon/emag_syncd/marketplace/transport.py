@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import aiohttp
 from aiohttp import AddrInfoType
@@ -52,13 +53,17 @@ class Request:
 
 @dataclass(slots=True)
 class Exchange:
-    """What is known of one request so far: all of it, or what there was when it failed."""
+    """What is known of one request so far: all of it, or what there was when it failed.
+
+    ``left`` is called when the request is on its way.
+    """
 
     started: float = field(default_factory=time.monotonic)
     duration: float = 0.0
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    left: Callable[[], None] = field(default=lambda: None, repr=False)
 
 
 def keepalive_socket(address: AddrInfoType) -> socket.socket:
@@ -79,11 +84,21 @@ def open_session(
 
     ``make_socket`` makes the socket of each connection, knowing where to; it may refuse with an OSError.
     """
+    departures = aiohttp.TraceConfig()
+    departures.on_request_headers_sent.append(_tell_left)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections, socket_factory=make_socket),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
+        trace_configs=[departures],
     )
+
+
+async def _tell_left(
+    _session: aiohttp.ClientSession, context: SimpleNamespace, _request: aiohttp.TraceRequestHeadersSentParams
+) -> None:
+    exchange: Exchange = context.trace_request_ctx
+    exchange.left()
 
 
 async def post(session: aiohttp.ClientSession, request: Request, exchange: Exchange) -> None:
@@ -99,7 +114,12 @@ async def post(session: aiohttp.ClientSession, request: Request, exchange: Excha
     try:
         with _explained(request):
             async with session.post(
-                request.url, data=request.body, headers=headers, allow_redirects=False, timeout=timeout
+                request.url,
+                data=request.body,
+                headers=headers,
+                allow_redirects=False,
+                timeout=timeout,
+                trace_request_ctx=exchange,
             ) as response:
                 exchange.status, exchange.headers = response.status, response.headers
                 await _room.read(response, chunks)
