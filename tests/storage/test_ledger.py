@@ -160,7 +160,10 @@ async def test_a_beat_renews_the_leases_of_all_accounts(ledger: AnyLedger, side:
     """One statement renews every lease, even one that ran out but was not taken away."""
     leases = [await claimed(ledger, account) for account in ("main", "fbe", "bg")]
     await side.expire(*leases)
+    before = [await row_of(ledger, lease.run_id) for lease in leases]
     assert await ledger.beat(leases) == {lease.run_id for lease in leases}
+    for row in before:
+        assert row["heartbeat_at"] < (await row_of(ledger, row["id"]))["heartbeat_at"]
     assert await ledger.reap(stale_after_seconds=STALE_AFTER) == []
     assert await ledger.stale_count(stale_after_seconds=STALE_AFTER) == 0
 

@@ -12,6 +12,7 @@ from emag_syncd.domain.runs import Counters, ErrorKind, Operation, Outcome, RunE
 from emag_syncd.storage.database import Database
 from emag_syncd.storage.ledger import Ledger
 from emag_syncd.storage.mirror import Mirror
+from emag_syncd.storage.scans import Scans
 from tests.support.offers import (
     PROGRESS,
     STALE_AFTER,
@@ -166,6 +167,8 @@ async def test_back_to_running_by_hand(ledger: Ledger, database: Database, sql: 
     assert await mirror.commits_of(lease) is None
     with pytest.raises(FencedError):
         await mirror.commit(lease, None, creating(offer(1)), PROGRESS, commits=0)
+    with pytest.raises(FencedError):
+        await Scans(database).open(lease, resume_within_seconds=60)
     assert await ledger.finish(lease, Outcome(Status.COMPLETED), Counters()) is None
     assert await ledger.reap(stale_after_seconds=STALE_AFTER) == []
     assert await rows(sql) == before
