@@ -93,6 +93,23 @@ async def test_a_scan_is_its_account_s_and_operation_s_own(work: Work) -> None:
     assert await work.begin() == full
 
 
+async def test_a_new_scan_takes_the_place_of_its_predecessor_alone(work: Work, sql: Connection) -> None:
+    """Scans of other accounts, operations and kinds of data are not taken up, and stay with their pages."""
+    orders = await sql.fetchval(
+        "INSERT INTO emag_sync_scans (account_type, sync_type, operation) VALUES ('main', 'orders', 'full_sync')"
+        " RETURNING id"
+    )
+    begun = []
+    for wanted in ({"account": "fbe"}, {"operation": Operation.INCREMENTAL}, {}, {"resume_within": 0.0}):
+        begun.append((await work.begin(**wanted)).id)
+        await work.saw(0, [1, 2])
+        await work.end()
+    fbe, incremental, _, last = begun
+    assert orders not in begun
+    found = await sql.fetch("SELECT id FROM emag_sync_scans UNION ALL SELECT scan_id FROM emag_sync_scan_pages")
+    assert sorted(row["id"] for row in found) == sorted([orders, *2 * [fbe, incremental, last]])
+
+
 async def test_nothing_is_taken_up_within_no_time(work: Work, sql: Connection) -> None:
     """An incremental run always begins anew, and asking twice leaves no litter."""
     first = await work.begin(operation=Operation.INCREMENTAL, resume_within=0)
