@@ -143,7 +143,7 @@ async def test_a_spreadsheet_reads_it_right(full: Desk, sql: "Sql[Any]", tmp_pat
     """LibreOffice sees text as text, numbers as numbers, moments as such, and calculates nothing."""
     office = shutil.which("soffice") or shutil.which("libreoffice")
     if office is None:
-        pytest.skip("LibreOffice is not installed")
+        pytest.skip("LibreOffice is not installed: its package is libreoffice-calc")
     await sql.execute("DELETE FROM emag_products WHERE emag_id > $1 OR account_type <> 'main'", 2 * len(TEXTS))
     for number, text in enumerate(TEXTS, 1):
         await sql.execute("UPDATE emag_products SET name = $1 WHERE emag_id = $2", text, 2 * number)
