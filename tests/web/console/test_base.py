@@ -1,5 +1,7 @@
 """What all pages of the console have in common."""
 
+import base64
+import hashlib
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from importlib import resources
@@ -26,8 +28,12 @@ async def test_a_page_brings_all_that_it_is_drawn_with(site: Site) -> None:
     assert "script-src 'self'" in page.headers["Content-Security-Policy"]
     assert "<script>" not in page.text
     assert " style=" not in page.text
+    styles = page.text.partition("<style>")[2].partition("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(styles.encode()).digest()).decode()
+    assert f"style-src 'self' 'sha256-{digest}';" in page.headers["Content-Security-Policy"]
+    assert "<style>" not in (await site.get("/", headers=HTML | {"HX-Request": "true"})).text
     addresses = [part.split('"')[0] for part in page.text.split('="/static/')[1:]]
-    assert {one.rpartition("/")[2] for one in addresses} >= {"app.css", "app.js", "htmx.min.js", "icon.svg"}
+    assert {one.rpartition("/")[2] for one in addresses} >= {"app.js", "htmx.min.js", "icon.svg"}
     for one in addresses:
         asset = await site.get(f"/static/{one}")
         assert asset.status == 200

@@ -1,6 +1,8 @@
 """Renders the pages."""
 
 import asyncio
+import base64
+import hashlib
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -20,16 +22,11 @@ LOGOUT = "/logout"
 
 # Offers bring pictures of their own, from the marketplace: img-src.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: https:; connect-src 'self';"
+    "default-src 'none'; script-src 'self'; style-src 'self' {styles}; img-src 'self' data: https:; connect-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 LARGE = 256 * 2**10
 """Bytes that are worth another thread to compress them: what is less is done before one gets its turn."""
-
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "Vary": "Accept-Language",
-}
 
 
 class Pages:
@@ -41,6 +38,9 @@ class Pages:
 
     async def prepared(self, _app: web.Application) -> AsyncIterator[None]:
         """Get ready in the background while the application runs: the first page is to come as fast as the others."""
+        for language in LANGUAGES:
+            # Before there is a thread that could make another of them.
+            _environment(language)
         preparing = asyncio.create_task(asyncio.to_thread(_prepare), name="pages")
         yield
         await preparing
@@ -50,7 +50,7 @@ class Pages:
         reader = Reader.of(request)
         text = _environment(reader.language).get_template(template).render(context | self._surroundings(request))
         response = web.Response(
-            text=text, content_type="text/html", status=status, headers=HEADERS, zlib_executor_size=LARGE
+            text=text, content_type="text/html", status=status, headers=_headers(), zlib_executor_size=LARGE
         )
         response.enable_compression()
         return response
@@ -62,6 +62,7 @@ class Pages:
             "here": partial(address, request),
             "events": "" if request.path == LOGIN else f"{API}/events",
             "has_session": self._has_session(request),
+            "whole": "HX-Request" not in request.headers,
         }
 
 
@@ -70,6 +71,21 @@ def address(request: web.Request, **other: object) -> str:
     query = {name: value for name, value in request.query.items() if value and name not in other}
     query |= {name: str(value) for name, value in other.items() if value is not None}
     return str(request.rel_url.with_query(query))
+
+
+@cache
+def _styles() -> str:
+    """Return what every page is drawn with. It comes with the page, which a browser draws only when it has both."""
+    return assets.assets()["app.css"].body.decode()
+
+
+@cache
+def _headers() -> dict[str, str]:
+    digest = base64.b64encode(hashlib.sha256(_styles().encode()).digest()).decode()
+    return {
+        "Content-Security-Policy": POLICY.format(styles=f"'sha256-{digest}'"),
+        "Vary": "Accept-Language, HX-Request",
+    }
 
 
 @cache
@@ -106,5 +122,10 @@ def _environment(language: str) -> Environment:
         "moment": reader.moment,
         "ago": reader.ago,
     }
-    environment.globals |= {"asset": assets.address, "version": __version__, "language": reader.language}
+    environment.globals |= {
+        "asset": assets.address,
+        "version": __version__,
+        "language": reader.language,
+        "styles": _styles(),
+    }
     return environment
