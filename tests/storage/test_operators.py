@@ -234,6 +234,12 @@ async def test_history_is_paged_and_filtered(ledger: Ledger, sql: Connection) ->
     assert await hours(account="nobody") == []
 
 
+async def test_runs_that_began_together_keep_their_order(ledger: Ledger, sql: Connection) -> None:
+    """The history tells them in the order of their ids, each time it is asked."""
+    ids = [await by_hand(sql, status="failed", started_at=SLOT) for _ in range(12)]
+    assert [row["id"] for row in await ledger.history(limit=20)] == sorted(ids)
+
+
 async def test_last_runs_and_successes(ledger: Ledger, sql: Connection) -> None:
     """Of each account's operations the last end, and the last one that was a success."""
     for n, status in enumerate(["completed", "completed", "failed"]):
@@ -258,33 +264,6 @@ async def test_outcomes_tell_the_kind_of_the_last_error(ledger: Ledger, sql: Con
     found = await ledger.outcomes("main", 5)
     assert [(run["kind"], run["pages_processed"]) for run in found] == [(None, 1), ("credentials", 0)]
     assert len(await ledger.outcomes("main", 1)) == 1
-
-
-FULL, INCREMENTAL = "full_sync", "incremental_sync"
-
-
-@pytest.mark.parametrize(
-    ("columns", "covered"),
-    [
-        ({"operation": INCREMENTAL, "scheduled_for": SLOT, "status": "failed"}, True),
-        ({"operation": INCREMENTAL, "scheduled_for": SLOT + timedelta(hours=1)}, True),
-        ({"operation": INCREMENTAL, "scheduled_for": SLOT - timedelta(hours=1)}, False),
-        ({"operation": INCREMENTAL, "status": "completed"}, False),
-        ({"operation": "selective_sync", "status": "completed"}, False),
-        ({"operation": FULL, "status": "completed"}, True),
-        ({"operation": FULL, "status": "partial"}, True),
-        ({"operation": FULL, "status": "failed"}, False),
-        ({"operation": FULL, "status": "running"}, False),
-        ({"operation": FULL, "status": "completed", "sync_params": '{"max_pages": 1}'}, False),
-        ({"operation": FULL, "status": "completed", "started_at": SLOT - timedelta(hours=1)}, False),
-        ({"operation": FULL, "status": "completed", "account_type": "fbe"}, False),
-        ({"operation": FULL, "status": "completed", "sync_type": "orders"}, False),
-    ],
-)
-async def test_what_covers_a_slot(ledger: Ledger, sql: Connection, columns: dict[str, Any], *, covered: bool) -> None:
-    """A slot had its run, or a later one, or a full one that began after it and was to read everything."""
-    await by_hand(sql, **{"started_at": SLOT + timedelta(minutes=1), **columns})
-    assert await ledger.slot_covered("main", Operation.INCREMENTAL, SLOT) is covered
 
 
 async def test_a_row_set_back_to_running_begins_anew(ledger: Ledger, sql: Connection) -> None:

@@ -1,4 +1,4 @@
-"""A slot runs once; those that a clock set too far ahead has used are given back."""
+"""A slot runs once, and what covers it; those that a clock set too far ahead has used are given back."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -63,3 +63,30 @@ async def test_the_run_that_asks_does_not_count(ledger: Ledger, sql: Connection)
     run_id = await by_hand(sql, operation="incremental_sync", scheduled_for=SLOT)
     assert await ledger.slot_covered("main", Operation.INCREMENTAL, SLOT)
     assert not await ledger.slot_covered("main", Operation.INCREMENTAL, SLOT, other_than=run_id)
+
+
+FULL, INCREMENTAL = "full_sync", "incremental_sync"
+
+
+@pytest.mark.parametrize(
+    ("columns", "covered"),
+    [
+        ({"operation": INCREMENTAL, "scheduled_for": SLOT, "status": "failed"}, True),
+        ({"operation": INCREMENTAL, "scheduled_for": SLOT + timedelta(hours=1)}, True),
+        ({"operation": INCREMENTAL, "scheduled_for": SLOT - timedelta(hours=1)}, False),
+        ({"operation": INCREMENTAL, "status": "completed"}, False),
+        ({"operation": "selective_sync", "status": "completed"}, False),
+        ({"operation": FULL, "status": "completed"}, True),
+        ({"operation": FULL, "status": "partial"}, True),
+        ({"operation": FULL, "status": "failed"}, False),
+        ({"operation": FULL, "status": "running"}, False),
+        ({"operation": FULL, "status": "completed", "sync_params": '{"max_pages": 1}'}, False),
+        ({"operation": FULL, "status": "completed", "started_at": SLOT - timedelta(hours=1)}, False),
+        ({"operation": FULL, "status": "completed", "account_type": "fbe"}, False),
+        ({"operation": FULL, "status": "completed", "sync_type": "orders"}, False),
+    ],
+)
+async def test_what_covers_a_slot(ledger: Ledger, sql: Connection, columns: dict[str, Any], *, covered: bool) -> None:
+    """A slot had its run, or a later one, or a full one that began after it and was to read everything."""
+    await by_hand(sql, **{"started_at": SLOT + timedelta(minutes=1), **columns})
+    assert await ledger.slot_covered("main", Operation.INCREMENTAL, SLOT) is covered
