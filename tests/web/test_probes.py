@@ -171,6 +171,21 @@ async def test_a_scrape_does_not_hold_up_the_loop(site: Site, monkeypatch: pytes
     assert (await scrape).text == "emag_sync_stale_runs 0.0\n"
 
 
+async def test_a_scraper_that_can_unpack_gets_little(site: Site) -> None:
+    """The same text, packed."""
+    async with site.browser.get(f"{site.address}/metrics", headers={"Accept-Encoding": "identity"}) as plain:
+        text = await plain.text()
+    async with site.browser.get(f"{site.address}/metrics", headers={"Accept-Encoding": "gzip"}) as packed:
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert text_of(await packed.text()) == text_of(text)
+    assert "Content-Encoding" not in plain.headers
+
+
+def text_of(scraped: str) -> list[str]:
+    """Return the lines of our own metrics' names: values go on between two scrapes."""
+    return [line.rpartition(" ")[0] for line in scraped.splitlines() if line.startswith("emag_")]
+
+
 async def test_a_head_of_the_metrics_is_all_there_is(site: Site) -> None:
     """Whoever asks for the head gets it, and the next answer begins where it should."""
     head = await site.ask("HEAD", "/metrics")

@@ -1,7 +1,8 @@
 """Health and metrics: open to all who reach the port, and answered from memory."""
 
 import asyncio
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -101,13 +102,21 @@ class Probes:
         if request.method == hdrs.METH_HEAD:
             # The answer has no body: a stream would write one.
             return web.Response(headers=headers)
+        if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+            headers[hdrs.CONTENT_ENCODING], parts = "gzip", _packed(parts)
         response = web.StreamResponse(headers=headers)
-        response.enable_compression()
         await response.prepare(request)
         while part := await asyncio.to_thread(next, parts, b""):
             await response.write(part)
         await response.write_eof()
         return response
+
+
+def _packed(parts: Iterable[bytes]) -> Iterator[bytes]:
+    # Quickly: aiohttp's own way takes four times as long as writing them does.
+    packer = zlib.compressobj(level=1, wbits=zlib.MAX_WBITS + 16)
+    yield from filter(None, map(packer.compress, parts))
+    yield packer.flush()
 
 
 def _verdict(check: Check) -> str:
