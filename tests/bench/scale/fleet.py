@@ -93,9 +93,7 @@ async def _loaded(conn: Any, number: int) -> bool:
     return bool(await conn.fetchval(LOADED) == number)
 
 
-async def _shares(
-    console: Console, conn: Any, daemons: list[DaemonProcess], postgres: Server, seconds: float
-) -> None:
+async def _shares(console: Console, conn: Any, daemons: list[DaemonProcess], postgres: Server, seconds: float) -> None:
     since, spans = await conn.fetchval(NOW), [Span(daemon.pid, postgres) for daemon in daemons]
     await asyncio.sleep(seconds)
     rows = await conn.fetch(SHARES, since)
