@@ -234,12 +234,6 @@ async def test_history_is_paged_and_filtered(ledger: Ledger, sql: Connection) ->
     assert await hours(account="nobody") == []
 
 
-async def test_runs_that_began_together_keep_their_order(ledger: Ledger, sql: Connection) -> None:
-    """The history tells them in the order of their ids, each time it is asked."""
-    ids = [await by_hand(sql, status="failed", started_at=SLOT) for _ in range(12)]
-    assert [row["id"] for row in await ledger.history(limit=20)] == sorted(ids)
-
-
 async def test_last_runs_and_successes(ledger: Ledger, sql: Connection) -> None:
     """Of each account's operations the last end, and the last one that was a success."""
     for n, status in enumerate(["completed", "completed", "failed"]):
