@@ -50,6 +50,9 @@ bench: install ## the benchmark, against bare loops in the same run
 bench-peers: install ## the benchmark of other tools on the same work, in environments of their own in the user's cache
 	$(BIN)/python -m tests.bench.peers $(ARGS)
 
+bench-docs: install ## the figures and charts of docs/benchmark.md, from the results of the last release
+	$(BIN)/python -m tests.bench.docs
+
 CHECKED := .bench/check.json
 bench-check: install ## what the benchmark finds worse than at the last release, by more than the noise
 	rm -f $(CHECKED)

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from tests.bench import budgets, loads, results
 from tests.bench.catalogue import fill, show_export, show_search
 from tests.bench.console import show_console
 from tests.bench.database import database, describe, server
-from tests.bench.machine import about
+from tests.bench.machine import about, command
 from tests.bench.report import markdown
 from tests.bench.year import show_year
 
@@ -46,7 +45,7 @@ async def measure(arguments: Sequence[str]) -> results.Results:
     options = parser().parse_args(arguments)
     found = results.read(options.output)
     async with server(options.postgres) as dsn:
-        said = about(shlex.join(["python", "-m", "tests.bench", *arguments]), await describe(dsn))
+        said = about(command("tests.bench", arguments), await describe(dsn))
         if results.LOADS in options.only:
             for offers in options.offers:
                 before = found.get(results.LOADS, {}).get(str(offers), {}).get("rounds", []) if options.add else []

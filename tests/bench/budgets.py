@@ -26,7 +26,7 @@ class Case:
 
 CASES = {
     "usual pages": Case(36_000, (0.3, 3)),
-    "slow pages": Case(30_000, (8, 8)),
+    "slow pages": Case(30_000, (8, 8), max_concurrent_requests=32),
     "small pages of a minute": Case(8_000, (60, 60), page_size=25, max_concurrent_requests=200),
     "two accounts at once": Case(24_000, (0.3, 3), accounts=("main", "fbe")),
     "the replaced system's accounts": Case(1_275, (3, 8), accounts=("main", "fbe"), runs=2),

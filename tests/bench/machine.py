@@ -2,7 +2,9 @@
 
 import os
 import platform
+import shlex
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,15 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).parents[2]
+OUTPUT = "--output"
+
+
+def command(module: str, arguments: Sequence[str]) -> str:
+    """Return a command line, without where it writes to."""
+    kept = list(arguments)
+    if OUTPUT in kept:
+        del kept[kept.index(OUTPUT) : kept.index(OUTPUT) + 2]
+    return shlex.join(["python", "-m", module, *kept])
 
 
 def about(command: str, postgres: dict[str, str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.bench import check, results
+from tests.bench import check, docs, results
 from tests.bench.loads import KILLED
 from tests.bench.machine import ROOT
+from tests.bench.targets import targets
 
 
 def part(*rates: float, wal: float = 10.0, shares: tuple[float, ...] = (0.98,)) -> results.Results:
@@ -78,6 +80,32 @@ def test_nothing_to_compare_is_no_success(tmp_path: Path, capsys: pytest.Capture
     assert "make bench" in capsys.readouterr().err
 
 
+def test_the_page_has_the_figures_of_the_last_release() -> None:
+    """What stands in docs/benchmark.md is what tests/bench/baseline.json has, and names no path of a machine."""
+    text = docs.PAGE.read_text("utf-8")
+    assert docs.measured(results.read(check.BASELINE)) in text
+    assert "/tmp" not in text
+    assert "/home" not in text
+
+
+@pytest.mark.parametrize(
+    ("rate", "wal", "shares", "missed"),
+    [
+        (80, 10.0, (0.98, 0.97), set()),
+        (79, 10.0, (0.98, 0.97), {"1,000 offers, unchanged: of the bare loop's rows/s"}),
+        (80, 11.0, (0.98, 0.97), {"1,000 offers, unchanged: WAL for 100,000 offers"}),
+        (80, 10.0, (0.98, 0.96), {"slow: of the permitted rate"}),
+    ],
+)
+def test_figures_that_miss_their_targets_are_named(
+    rate: float, wal: float, shares: tuple[float, ...], missed: set[str]
+) -> None:
+    """Each figure is held against what it should be, by the worst account where there are several."""
+    found = part(rate, wal=wal, shares=shares)
+    found["budgets"]["slow"]["found"]["refused"] = 0
+    assert {one.name for one in targets(found) if not one.reached} == missed
+
+
 def bench(output: Path, *arguments: str) -> str:
     """Run the benchmark as ``make bench`` does; return what it printed."""
     command = [sys.executable, "-m", "tests.bench", "--output", str(output), *arguments]
@@ -100,7 +128,7 @@ def test_measures_loads_from_end_to_end(tmp_path: Path) -> None:
     for side in found["rounds"][0]["first"].values():
         assert all(side[name] > 0 for name in ("seconds", "rows_per_second", "cpu_ms_per_1000", "peak_mb"))
         assert side["wal_bytes_per_offer"] > side["table_bytes_per_offer"] / 10 > 0
-    assert found["about"]["command"].startswith("python -m tests.bench")
+    assert found["about"]["command"] == shlex.join(["python", "-m", "tests.bench", *tiny, "--add"])
     assert "### 300 offers" in printed
     assert "| first load |" in printed
     assert not worse(results.read(output), results.read(output))

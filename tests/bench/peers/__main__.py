@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import json
 import os
-import shlex
 import signal
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from tests.bench import results
 from tests.bench.__main__ import OUTPUT
 from tests.bench.database import Observer, database, describe, server
 from tests.bench.loads import one_round
-from tests.bench.machine import about
+from tests.bench.machine import about, command
 from tests.bench.measuring import Figures
 from tests.bench.peers.environments import HERE, PEERS, NotInstalledError, installed, version
 from tests.bench.peers.offers import STREAM
@@ -175,7 +174,7 @@ async def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     found = results.read(options.output)
     async with server(options.postgres, on_network=True) as dsn:
-        said = about(shlex.join(["python", "-m", "tests.bench.peers", *arguments]), await describe(dsn))
+        said = about(command("tests.bench.peers", arguments), await describe(dsn))
         measured = await measure(dsn, options.offers, options.peers)
     part = {"about": said, "found": measured}
     results.put(found, results.PEERS, str(options.offers), part)
