@@ -7,9 +7,9 @@ from rich.console import Console
 
 from emag_syncd.config import Log
 from emag_syncd.telemetry.logging import configure_logging
-from tests.bench.scale import accounts, fleet
+from tests.bench.scale import accounts, fleet, offers
 
-SCENARIOS = {"accounts": accounts, "fleet": fleet}
+SCENARIOS = {"accounts": accounts, "fleet": fleet, "offers": offers}
 
 
 def main() -> None:
