@@ -47,7 +47,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--accounts", type=int, default=400)
     parser.add_argument("--offers", type=int, default=200, help="of each account")
     parser.add_argument("--every", default="2m", help="schedule of the incremental syncs")
-    parser.add_argument("--jitter", type=float, default=0, help="schedule.jitter_seconds")
+    parser.add_argument("--jitter", type=float, default=45, help="schedule.jitter_seconds")
     parser.add_argument("--lease", type=float, default=20, help="sync.lease_seconds")
     parser.add_argument("--minutes", type=float, default=2, help="how long the shares are watched, before and after")
 
@@ -118,8 +118,9 @@ async def _death(console: Console, conn: Any, daemon: DaemonProcess, seconds: fl
     await asyncio.sleep(seconds)
     row = await conn.fetchrow(ENDED, held, killed)
     again = await conn.fetchrow(AGAIN, row["accounts"], killed)
+    after = f"by runs that began after {again['after']:.1f} s at most" if again["count"] else "their slots are to come"
     console.print(f"host-0 killed with {len(held)} runs under way; {row['left']} of their rows say running still")
     console.print(f"  the rows were ended within {row['after']:.1f} s")
     console.print(f"  {again['count']} of the {len(row['accounts'])} accounts were read again since,")
-    console.print(f"  by runs that began after {again['after']:.1f} s at most")
+    console.print(f"  {after}")
     await _late(console, conn, killed)
