@@ -196,6 +196,14 @@ class ChangesParameters(Parameters):
         return _one_account(self.account_type)
 
 
+class OverviewParameters(Parameters):
+    """Which accounts to show, where they are too many for one page."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    page: int = Field(default=1, ge=1, le=LARGEST)
+
+
 class CleanUpParameters(Parameters):
     """How long a run may have been running, in minutes."""
 

@@ -12,8 +12,10 @@ from playwright.async_api import Page, expect
 from emag_syncd.config import Settings
 from emag_syncd.domain.schedules import Every
 from emag_syncd.sandbox import Sandbox
+from emag_syncd.web.console.overview import CARDS
 from tests.support.daemon import Site, serving, settings_for
-from tests.support.offers import Connection
+from tests.support.engines import settings_of
+from tests.support.offers import Connection, by_hand
 from tests.support.server import database_proxy, target_of
 from tests.support.waiting import until
 from tests.web.conftest import API, hang, running
@@ -225,6 +227,33 @@ async def test_a_copy_that_is_older_than_its_schedule_promises_is_overdue(
         page = await site.get("/", headers={"Accept": "text/html"})
     assert page.text.count("Overdue: right as of") == 1
     assert page.text.count(">Right as of") == 1
+
+
+async def test_many_accounts_come_by_pages(database_url: str, tmp_path: Path, sql: Connection) -> None:
+    """Those that need a look come first, then what runs; each is on one page, and all can be synced from any."""
+    names = [f"a{number:03}" for number in range(2 * CARDS + 5)]
+    await sql.execute(
+        "INSERT INTO emag_sync_logs (account_type, operation, status, completed_at)"
+        " SELECT name, 'full_sync', CASE name WHEN 'a050' THEN 'failed' ELSE 'completed' END, now()"
+        " FROM unnest($1::text[]) AS name",
+        names,
+    )
+    await sql.execute(
+        "INSERT INTO emag_sync_logs (account_type, operation, status, started_at, completed_at)"
+        " VALUES ('a050', 'full_sync', 'completed', now() - interval '1 h', now() - interval '1 h')"
+    )
+    await by_hand(sql, "a060", status="running")
+    seen = []
+    async with serving(settings_of(*names, http={"port": 0}), database_url) as site:
+        for page in (1, 2, 3):
+            text = (await site.get(f"/?page={page}", headers={"Accept": "text/html"})).text
+            seen.append(re.findall(r'id="account-(a\d+)"', text))
+            assert text.count("<option>a") == len(names)
+            assert "1 of 65 accounts need a look" in text
+            assert ("Next page" in text, "First page" in text) == (page < 3, page > 1)
+    assert seen[0][:3] == ["a050", "a060", "a000"]
+    assert [len(page) for page in seen] == [CARDS, CARDS, 5]
+    assert sorted(name for page in seen for name in page) == names
 
 
 async def test_counting_holds_up_no_page(site: Site, sql: Connection) -> None:

@@ -9,12 +9,16 @@ from asyncpg import Record
 
 from emag_syncd.domain.runs import Operation, Status
 from emag_syncd.supervision.freshness import late
-from emag_syncd.web.console.pages import Pages
+from emag_syncd.web.console.pages import Pages, address
 from emag_syncd.web.console.troubles import errors_of
 from emag_syncd.web.overview import Overview
+from emag_syncd.web.parameters import OverviewParameters, read_query
 from emag_syncd.web.parts import WebParts
 
 UNWELL = {Status.FAILED, Status.PARTIAL}
+
+CARDS = 30
+"""Accounts on a page: to draw a thousand takes more than half a second, in which nothing else is done."""
 
 
 class OverviewPage:
@@ -43,7 +47,11 @@ class OverviewPage:
             | self._verdict(account, ended.get(account["name"]))
             for account in state["accounts"]
         ]
-        shown: dict[str, Any] = {**state, "accounts": accounts}
+        shown: dict[str, Any] = {
+            **state,
+            "names": [account["name"] for account in accounts],
+            **_cards(request, accounts),
+        }
         return self._pages.page(request, "overview.html", **shown)
 
     def _verdict(self, account: Mapping[str, Any], ended: Record | None) -> dict[str, Any]:
@@ -59,3 +67,21 @@ class OverviewPage:
             "ended": ended if unwell else None,
             "errors": errors_of(ended) if ended is not None and unwell else [],
         }
+
+
+def _cards(request: web.Request, accounts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the accounts of a page. Where there are more than it holds, those that need a look come first."""
+    wanted = read_query(request, OverviewParameters)
+    unwell = [account for account in accounts if account["verdict"] != "fine" or account["ended"]]
+    if len(accounts) > CARDS:
+        names = {account["name"] for account in unwell}
+        # What runs, next: it is what moves.
+        accounts = sorted(accounts, key=lambda one: (one["name"] not in names, one["run"] is None))
+    start = (wanted.page - 1) * CARDS
+    return {
+        "accounts": accounts[start : start + CARDS],
+        "number": len(accounts),
+        "unwell": len(unwell),
+        "beginning": address(request, page=None) if start else None,
+        "following": address(request, page=wanted.page + 1) if start + CARDS < len(accounts) else None,
+    }
