@@ -8,7 +8,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -40,8 +41,11 @@ class FailedError(Exception):
     """A tool did not load what it should; the message says why."""
 
 
-async def measure(server_dsn: str, offers: int, peers: Sequence[str]) -> dict[str, Figures]:
-    """Measure ours, the bare loops and each tool: a first load and the same again, each in a database of its own."""
+async def measure(server_dsn: str, offers: int, peers: Sequence[str]) -> AsyncGenerator[dict[str, Figures], None]:
+    """Measure ours, the bare loops and each tool: a first load and the same again, each in a database of its own.
+
+    Gives what is known so far after each of them.
+    """
     async with marketplace(offers, *UNTHROTTLED) as market:
         await market.serve_alone()
         ours = await one_round(server_dsn, market, LOADS, number=1)
@@ -49,6 +53,7 @@ async def measure(server_dsn: str, offers: int, peers: Sequence[str]) -> dict[st
             "ours": {load: _plain(ours[load]["ours"], offers) for load in LOADS},
             "bare loops": {load: _plain(ours[load]["bare"], offers) for load in LOADS},
         }
+        yield found
         for name in peers:
             found[name] = {"version": version(name)}
             try:
@@ -57,7 +62,7 @@ async def measure(server_dsn: str, offers: int, peers: Sequence[str]) -> dict[st
                 found[name]["error"] = f"can't be installed here: {error}"
             except FailedError as error:
                 found[name]["error"] = str(error)
-    return found
+            yield found
 
 
 def _plain(figures: Figures, offers: int) -> Figures:
@@ -175,11 +180,13 @@ async def main(arguments: Sequence[str]) -> None:
     found = results.read(options.output)
     async with server(options.postgres, on_network=True) as dsn:
         said = about(command("tests.bench.peers", arguments), await describe(dsn))
-        measured = await measure(dsn, options.offers, options.peers)
-    part = {"about": said, "found": measured}
-    results.put(found, results.PEERS, str(options.offers), part)
-    results.write(options.output, found)
-    sys.stdout.write(markdown({results.PEERS: {str(options.offers): part}}))
+        async with aclosing(measure(dsn, options.offers, options.peers)) as known:
+            async for measured in known:
+                part = {"about": said, "found": measured}
+                results.put(found, results.PEERS, str(options.offers), part)
+                results.write(options.output, found)
+    size = str(options.offers)
+    sys.stdout.write(markdown({results.PEERS: {size: found[results.PEERS][size]}}))
 
 
 if __name__ == "__main__":
