@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--rounds", type=int, default=3, help="how often each load is done")
     made.add_argument("--loads", nargs="+", choices=loads.ALL_LOADS, default=loads.ALL_LOADS, help="which loads")
     made.add_argument("--cases", nargs="+", choices=budgets.CASES, default=budgets.CASES, help="which cases of budgets")
+    made.add_argument("--alone", action="store_true", help="leave the bare loops out")
     made.add_argument("--only", nargs="+", choices=(*MEASURED, *SHOWN), default=MEASURED, help="the figures to measure")
     made.add_argument("--products", type=int, default=1_000_000, help="catalogue of the searches, exports and pages")
     made.add_argument("--postgres", type=Path, help="folder of the programs of the PostgreSQL to start")
@@ -50,7 +51,7 @@ async def measure(arguments: Sequence[str]) -> results.Results:
             for offers in options.offers:
                 before = found.get(results.LOADS, {}).get(str(offers), {}).get("rounds", []) if options.add else []
                 rounds = range(len(before), len(before) + options.rounds)
-                measured = await loads.measure(dsn, offers, options.loads, rounds)
+                measured = await loads.measure(dsn, offers, options.loads, rounds, ours_alone=options.alone)
                 results.put(found, results.LOADS, str(offers), {"about": said, **measured}, add=options.add)
                 results.write(options.output, found)
         if results.BUDGETS in options.only:

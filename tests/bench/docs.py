@@ -33,7 +33,9 @@ def _charts(results: Results) -> Iterator[str]:
                 names.append(name)
                 for side, found in both.items():
                     sides[side].append(found.median if found is not None else 0.0)
-        yield _chart(f"rows/s of {int(size):,} offers: ours as bars, the bare loop as a line", names, *sides.values())
+        if names:
+            title = f"rows/s of {int(size):,} offers: ours as bars, the bare loop as a line"
+            yield _chart(title, names, *sides.values())
     for size, part in results.get(PEERS, {}).items():
         tools = {name: found for name, found in part["found"].items() if "error" not in found}
         for load in ("first", "unchanged"):

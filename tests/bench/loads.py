@@ -71,8 +71,10 @@ async def stage(server_dsn: str, market: Marketplace) -> AsyncIterator[Stage]:
         yield Stage(dsn, market, observer)
 
 
-async def one_round(server_dsn: str, market: Marketplace, loads: Collection[str], *, number: int) -> Round:
-    """Do the loads, each by ours and by its bare loop. Who begins alternates with the round's ``number``."""
+async def one_round(
+    server_dsn: str, market: Marketplace, loads: Collection[str], *, number: int, alone: bool = False
+) -> Round:
+    """Do the loads, each by ours and, unless ``alone``, by its bare loop. Who begins alternates with the ``number``."""
     found: Round = {}
     async with stage(server_dsn, market) as on:
         for load, (bare, changed) in LOADS.items():
@@ -80,20 +82,25 @@ async def one_round(server_dsn: str, market: Marketplace, loads: Collection[str]
                 continue
             if changed:
                 await market.change(changed, seed=number)
-            sides = {"ours": _ours(on), "bare": _bare(on, bare)}
-            order = list(sides) if number % 2 else list(reversed(sides))
-            found[load] = {side: await sides[side] for side in order}
+            found[load] = {}
+            for side in ("ours", "bare") if number % 2 else ("bare", "ours"):
+                if side == "ours":
+                    found[load][side] = await _ours(on)
+                elif not alone:
+                    found[load][side] = await _bare(on, bare)
     if KILLED in loads:
         async with stage(server_dsn, market) as on:
             found[KILLED] = {"ours": await _after_kill(on)}
     return found
 
 
-async def measure(server_dsn: str, offers: int, loads: Collection[str], rounds: range) -> dict[str, Any]:
+async def measure(
+    server_dsn: str, offers: int, loads: Collection[str], rounds: range, *, ours_alone: bool
+) -> dict[str, Any]:
     """Measure the loads of a catalogue in several rounds, and how fast the marketplace is alone."""
     async with marketplace(offers, *UNTHROTTLED) as market:
         alone = await market.serve_alone()
-        found = [await one_round(server_dsn, market, loads, number=number) for number in rounds]
+        found = [await one_round(server_dsn, market, loads, number=number, alone=ours_alone) for number in rounds]
     return {"marketplace": alone, "rounds": found}
 
 

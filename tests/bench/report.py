@@ -79,7 +79,7 @@ def _rates(rounds: Any) -> str:
                 _cell(rounds, load, of("ours", "rows_per_second")),
                 LOADS[load][0],
                 _cell(rounds, load, of("bare", "rows_per_second")),
-                f"**{_cell(rounds, load, ratio('rows_per_second'), 2)}**",
+                _cell(rounds, load, ratio("rows_per_second"), 2),
                 _cell(rounds, load, of("ours", "peak_mb")),
                 _cell(rounds, load, of("bare", "peak_mb")),
             ]
