@@ -24,9 +24,11 @@ WAITING = "SELECT count(*) FROM emag_sync_logs WHERE status = 'running'"
 LATENESS = """
 SELECT count(*), count(*) FILTER (WHERE status = 'completed') AS completed,
     percentile_disc(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY extract(epoch FROM started_at - scheduled_for)) AS late,
-    percentile_disc(0.99) WITHIN GROUP (ORDER BY duration_seconds) AS took
+    percentile_disc(0.99) WITHIN GROUP (ORDER BY duration_seconds) AS took, avg(api_requests_made) AS asked
 FROM emag_sync_logs WHERE scheduled_for > $1 AND scheduled_for < $2
 """
+WAL = "SELECT (pg_current_wal_lsn() - '0/0')::float8"
+CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'emag-syncd'"
 REST = {"full": "366d", "incremental": "off"}
 """Schedules of which no slot comes while somebody measures: the first load covers the last one."""
 
@@ -110,12 +112,16 @@ async def _first_load(
 async def _slots(console: Console, conn: Any, daemon: DaemonProcess, postgres: Server, seconds: float) -> None:
     await until(lambda: _quiet(conn), within=600)
     span, since = Span(daemon.pid, postgres), await conn.fetchval("SELECT clock_timestamp()")
+    wal = await conn.fetchval(WAL)
     await asyncio.sleep(seconds)
+    written = (await conn.fetchval(WAL) - wal) / 1000
     row = await conn.fetchrow(LATENESS, since, await conn.fetchval("SELECT clock_timestamp() - interval '10 s'"))
     usage, (median, late, latest) = Usage.of(daemon.pid), row["late"]
     console.print(f"{span.seconds:.0f} s of schedules: {row['count']} slots ran, {row['completed']} completed")
     console.print(f"  late by {median:.3f} s (median), {late:.3f} s (p99), {latest:.3f} s (most)")
     console.print(f"  a run took {row['took']:.1f} s (p99), {span.each(row['count'])}")
+    console.print(f"  a run made {row['asked']:.1f} requests and {written / row['count']:.1f} kB of WAL")
+    console.print(f"  connections to the database: {await conn.fetchval(CONNECTIONS)}")
     console.print(f"  {span.share()}; memory {usage.rss:.0f} MB, peak {usage.peak:.0f} MB")
 
 
