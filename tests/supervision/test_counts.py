@@ -8,7 +8,8 @@ import pytest
 from emag_syncd.domain.errors import DatabaseError
 from emag_syncd.storage.database import Database
 from emag_syncd.storage.mirror import Mirror
-from emag_syncd.supervision.counts import OfferCounts
+from emag_syncd.supervision import counts as counts_module
+from emag_syncd.supervision.counts import CHEAP_SECONDS, OfferCounts
 from emag_syncd.telemetry.metrics import Metrics
 from emag_syncd.telemetry.series import ProductState
 from tests.support.offers import Connection
@@ -123,3 +124,24 @@ async def test_a_count_is_as_recent_as_it_is_asked_for(counts: OfferCounts, sql:
     await sql.execute("DELETE FROM emag_products WHERE emag_id = 2")
     counts.heard("ended", {})
     assert (await counts.recent(max_age_seconds=600))["main"]["offers"] == 2
+
+
+async def test_what_takes_long_is_done_seldom(
+    counts: OfferCounts, sql: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a count that took its time, those who only keep up wait; who must know counts all the same."""
+    async with sql.transaction():
+        await sql.execute("LOCK TABLE emag_products")
+        counting = asyncio.create_task(counts.count())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(counting), 2 * CHEAP_SECONDS)
+    await counting
+    await sql.execute(OFFERS)
+    counts.heard("ended", {})
+    await counts.keep_up()
+    assert await _counted(counts) == {}
+    assert (await counts.recent(max_age_seconds=60))["main"]["offers"] == 4
+    await sql.execute("DELETE FROM emag_products WHERE emag_id = 1")
+    monkeypatch.setattr(counts_module, "CHEAP_SECONDS", 60)
+    await counts.keep_up()
+    assert (await _counted(counts))["offers"] == 3

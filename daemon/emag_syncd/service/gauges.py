@@ -24,7 +24,7 @@ class Gauges:
         pool = self._core.database.pool_size()
         metrics.db_pool(PoolState.IN_USE, pool["used"])
         metrics.db_pool(PoolState.IDLE, pool["idle"])
-        await self._core.counts.count()
+        await self._core.counts.keep_up()
         backlog = await self._core.outbox.backlog()
         metrics.webhook_backlog(backlog.pending, backlog.dead, backlog.oldest_pending_seconds)
         self._backlog = backlog

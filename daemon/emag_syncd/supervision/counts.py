@@ -18,6 +18,11 @@ log = structlog.get_logger(__name__)
 PATIENCE_SECONDS = 0.05
 """What who asks for the first count is kept waiting for it, so that an empty page is not what is seen first."""
 
+CHEAP_SECONDS = 0.2
+RESTS = 20
+"""How many times as long as a count took nobody counts just to be up to date, unless it is cheap: where there are
+millions of offers the server would do nothing else."""
+
 Counts = Mapping[str, int]
 """Numbers by ``ProductState``, and ``offers``: all that are not removed."""
 
@@ -31,6 +36,7 @@ class OfferCounts:
         self._metrics = metrics
         self._counts: Mapping[str, Counts] = {}
         self._counted_at = -math.inf
+        self._took = 0.0
         self._outdated = True
         self._counting: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[], None]] = []
@@ -60,9 +66,14 @@ class OfferCounts:
             await self.count()
         return self._counts
 
+    async def keep_up(self) -> None:
+        """Count, unless it is too soon for what it takes. Raises DatabaseError."""
+        if self._is_rested():
+            await self.count()
+
     async def latest(self) -> Mapping[str, Counts]:
-        """Return the latest counts, at once. Where they are outdated a new one begins, and is told of."""
-        counting = self._under_way() if self._outdated else self._counting
+        """Return the latest counts, at once. Where they are outdated a new one begins in its time, and is told of."""
+        counting = self._under_way() if self._outdated and self._is_rested() else self._counting
         if counting is not None and not self._counts:
             await asyncio.wait({counting}, timeout=PATIENCE_SECONDS)
         return self._counts
@@ -72,6 +83,10 @@ class OfferCounts:
         if self._counting is not None:
             self._counting.cancel()
             await asyncio.wait({self._counting})
+
+    def _is_rested(self) -> bool:
+        rest = RESTS * self._took if self._took > CHEAP_SECONDS else 0.0
+        return time.monotonic() - self._counted_at >= rest + self._took
 
     def _under_way(self) -> asyncio.Task[None]:
         if self._counting is None:
@@ -88,11 +103,16 @@ class OfferCounts:
 
     async def _count(self) -> None:
         began = time.monotonic()
-        counts = {row["account_type"]: _numbers(row) for row in await self._mirror.states()}
+        try:
+            states = await self._mirror.states()
+        finally:
+            # One that the server gave up has cost it as much.
+            self._took, self._counted_at = time.monotonic() - began, began
+        counts = {row["account_type"]: _numbers(row) for row in states}
         for account, numbers in counts.items():
             for state in ProductState:
                 self._metrics.stored(account, state, numbers[state])
-        differs, self._counts, self._counted_at = counts != self._counts, counts, began
+        differs, self._counts = counts != self._counts, counts
         if differs:
             for listener in tuple(self._listeners):
                 listener()
