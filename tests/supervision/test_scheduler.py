@@ -74,6 +74,29 @@ async def test_many_slots_at_once_wait_for_their_turn(database: Database, monkey
         assert counted(core, SchedulerOutcome.STARTED) == len(accounts)
 
 
+async def test_a_schedule_of_many_accounts_is_looked_at_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its longest gap takes milliseconds to find, during which a thousand accounts would hold up all else."""
+    looked: list[Slots] = []
+    gap = Slots.longest_gap
+
+    def longest_gap(slots: Slots, now: datetime) -> timedelta | None:
+        looked.append(slots)
+        return gap(slots, now)
+
+    monkeypatch.setattr(Slots, "longest_gap", longest_gap)
+    accounts = [f"a{number}" for number in range(20)]
+    own = {name: schedules("1d", "*/5 * * * *", account=name)[name] for name in accounts}
+    async with core_on(database, at_once, *accounts, own=own) as core:
+        built(core)._lay_out()
+        assert len(looked) == 2
+        for name in accounts:
+            for operation, seconds in ((Operation.FULL, 86400), (Operation.INCREMENTAL, 300)):
+                labels = {"account": name, "operation": operation}
+                assert sample(core, "emag_sync_schedule_interval_seconds", **labels) == seconds
+
+
 async def test_the_next_runs_are_known(database: Database) -> None:
     """Each schedule's next slot lies ahead by a period at most."""
     async with core_on(database, at_once, own=schedules("1h", "0 3 * * *")) as core:

@@ -23,6 +23,7 @@ from emag_syncd.domain.errors import (
 )
 from emag_syncd.domain.runs import Operation, RunRequest, Trigger
 from emag_syncd.domain.schedules import Off
+from emag_syncd.domain.schedules import Schedule as AnySchedule
 from emag_syncd.domain.slots import Slots
 from emag_syncd.supervision.accounts import Accounts
 from emag_syncd.supervision.loops import Pulse
@@ -164,8 +165,11 @@ class Schedule:
             for operation in SCHEDULED
             if account.settings.schedule(operation) != Off()
         }
+        now, gaps = datetime.now(UTC), dict[AnySchedule, timedelta | None]()
         for key, slots in self._slots.items():
-            gap = slots.longest_gap(datetime.now(UTC))
+            # Looking ahead takes a while, and a thousand accounts have few schedules.
+            schedule = self._accounts.get(key[0]).settings.schedule(key[1])
+            gap = gaps[schedule] = gaps[schedule] if schedule in gaps else slots.longest_gap(now)
             self._metrics.schedule_interval(*key, gap.total_seconds() if gap else None)
             self._scheduler.add_job(self._fire, SlotTrigger(slots), args=[key], id="/".join(key))
             self._show_next(key)
