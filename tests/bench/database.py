@@ -93,10 +93,11 @@ class Observer:
     async def watched(self, figures: Figures) -> AsyncIterator[None]:
         """Add to ``figures`` what is written, and what PostgreSQL computes, meanwhile.
 
-        It begins with a checkpoint: the first change of each page is then logged as a whole, as it is in a daemon
-        whose runs are minutes apart.
+        It begins as it is in a daemon whose runs are minutes apart: what was written before is vacuumed, and the first
+        change of each page since the checkpoint is logged as a whole.
         """
-        await self.conn.execute("CHECKPOINT")
+        for statement in ("VACUUM ANALYZE", "CHECKPOINT"):
+            await self.conn.execute(statement)
         before = await self._state()
         yield
         after = await self._state()
