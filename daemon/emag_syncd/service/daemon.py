@@ -21,6 +21,7 @@ from emag_syncd.service.signals import stop_on_signals
 from emag_syncd.supervision.health import Health
 from emag_syncd.supervision.loops import LagProbe, Loop
 from emag_syncd.supervision.prospects import Prospects
+from emag_syncd.supervision.room import Room
 from emag_syncd.supervision.schedule import Schedule
 from emag_syncd.telemetry.stacks import threads_shown_when_late
 from emag_syncd.web.server import WebParts, WebServer
@@ -112,7 +113,14 @@ class Daemon:
         prospects = Prospects(
             core.new_ledger(), core.scans, resume_within_seconds=self._settings.sync.resume_within_seconds
         )
-        schedule = Schedule(core.accounts, core.supervisor, prospects, core.metrics, self._settings.schedule)
+        schedule = Schedule(
+            core.accounts,
+            core.supervisor,
+            prospects,
+            core.metrics,
+            self._settings.schedule,
+            Room(lambda: core.database.is_exhausted),
+        )
         lag = LagProbe(core.metrics.loop_lag)
         gauges = Gauges(core)
         webhooks = Loop("webhooks", core.webhooks.turn, every=lambda: WEBHOOKS_SECONDS)

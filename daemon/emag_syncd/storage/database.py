@@ -72,6 +72,11 @@ class Database:
         size, idle = self._pool.get_size(), self._pool.get_idle_size()
         return {"used": size - idle, "idle": idle, "max": self._pool.get_max_size()}
 
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether whoever asks for a connection of the pool now has to wait for one."""
+        return self._pool.get_size() == self._pool.get_max_size() and not self._pool.get_idle_size()
+
     @asynccontextmanager
     async def use(self) -> AsyncIterator[Connection]:
         """Lend a connection of the pool, got and given back in bounded time even when the network is silent.

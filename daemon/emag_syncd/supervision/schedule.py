@@ -28,6 +28,7 @@ from emag_syncd.domain.slots import Slots
 from emag_syncd.supervision.accounts import Accounts
 from emag_syncd.supervision.loops import Pulse
 from emag_syncd.supervision.prospects import Prospects
+from emag_syncd.supervision.room import Room
 from emag_syncd.supervision.supervisor import Supervisor
 from emag_syncd.supervision.triggers import SlotTrigger
 from emag_syncd.telemetry.metrics import Metrics
@@ -64,8 +65,9 @@ class Schedule:
         prospects: Prospects,
         metrics: Metrics,
         settings: Scheduling,
+        room: Room | None = None,
     ) -> None:
-        """Start runs with ``supervisor`` where ``prospects`` allows it."""
+        """Start runs with ``supervisor`` where ``prospects`` allows it and there is ``room``."""
         self.pulse = Pulse("scheduler", every=TICK_SECONDS)
         self._accounts = accounts
         self._supervisor = supervisor
@@ -76,6 +78,7 @@ class Schedule:
         self._fired: dict[Key, datetime] = {}
         self._tasks: dict[object, asyncio.Task[None]] = {}
         self._again: set[object] = set()
+        self._room = room or Room()
         self._places = asyncio.Semaphore(AT_ONCE)
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._scheduler = AsyncIOScheduler(
@@ -287,6 +290,7 @@ class Schedule:
                 return SchedulerOutcome.TAKEN, "a run covers the slot"
             if await self._prospects.paused(account):
                 return SchedulerOutcome.PAUSED, "the marketplace refused the account lately"
+            await self._room.comes()
             await self._supervisor.start(request)
         except BusyError as error:
             return SchedulerOutcome.BUSY, str(error)

@@ -116,6 +116,9 @@ async def _slots(console: Console, conn: Any, daemon: DaemonProcess, postgres: S
     await asyncio.sleep(seconds)
     written = (await conn.fetchval(WAL) - wal) / 1000
     row = await conn.fetchrow(LATENESS, since, await conn.fetchval("SELECT clock_timestamp() - interval '10 s'"))
+    if not row["count"]:
+        console.print(f"{span.seconds:.0f} s of schedules: no slot came; {span.share()}")
+        return
     usage, (median, late, latest) = Usage.of(daemon.pid), row["late"]
     console.print(f"{span.seconds:.0f} s of schedules: {row['count']} slots ran, {row['completed']} completed")
     console.print(f"  late by {median:.3f} s (median), {late:.3f} s (p99), {latest:.3f} s (most)")
