@@ -4,7 +4,9 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -49,11 +51,7 @@ async def measure(arguments: Sequence[str]) -> results.Results:
         said = about(command("tests.bench", arguments), await describe(dsn))
         if results.LOADS in options.only:
             for offers in options.offers:
-                before = found.get(results.LOADS, {}).get(str(offers), {}).get("rounds", []) if options.add else []
-                rounds = range(len(before), len(before) + options.rounds)
-                measured = await loads.measure(dsn, offers, options.loads, rounds, ours_alone=options.alone)
-                results.put(found, results.LOADS, str(offers), {"about": said, **measured}, add=options.add)
-                results.write(options.output, found)
+                await _loads(dsn, offers, options, found, said)
         if results.BUDGETS in options.only:
             cases = {name: budgets.CASES[name] for name in options.cases}
             for name, of_case in (await budgets.measure(dsn, cases)).items():
@@ -61,6 +59,21 @@ async def measure(arguments: Sequence[str]) -> results.Results:
             results.write(options.output, found)
         await _show(dsn, options)
     return found
+
+
+async def _loads(
+    dsn: str, offers: int, options: argparse.Namespace, found: results.Results, said: dict[str, Any]
+) -> None:
+    """Measure the loads of one catalogue; each round is written as soon as it is done."""
+    before = found.get(results.LOADS, {}).get(str(offers), {}).get("rounds", []) if options.add else []
+    numbers = range(len(before), len(before) + options.rounds)
+    rounds = loads.measure(dsn, offers, options.loads, numbers, ours_alone=options.alone)
+    add = options.add
+    async with aclosing(rounds):
+        async for measured in rounds:
+            results.put(found, results.LOADS, str(offers), {"about": said, **measured}, add=add)
+            add = True
+            results.write(options.output, found)
 
 
 async def _show(dsn: str, options: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -96,12 +96,13 @@ async def one_round(
 
 async def measure(
     server_dsn: str, offers: int, loads: Collection[str], rounds: range, *, ours_alone: bool
-) -> dict[str, Any]:
-    """Measure the loads of a catalogue in several rounds, and how fast the marketplace is alone."""
+) -> AsyncGenerator[dict[str, Any], None]:
+    """Measure how fast the marketplace is alone, and the loads of a catalogue in rounds; gives each round."""
     async with marketplace(offers, *UNTHROTTLED) as market:
-        alone = await market.serve_alone()
-        found = [await one_round(server_dsn, market, loads, number=number, alone=ours_alone) for number in rounds]
-    return {"marketplace": alone, "rounds": found}
+        served = await market.serve_alone()
+        for number in rounds:
+            found = await one_round(server_dsn, market, loads, number=number, alone=ours_alone)
+            yield {"marketplace": served, "rounds": [found]}
 
 
 async def _ours(on: Stage) -> Figures:
