@@ -13,6 +13,7 @@ from array import array
 from pathlib import Path
 
 from emag_syncd.config import Log, Settings
+from emag_syncd.sandbox.__main__ import die_with_parent
 from emag_syncd.service.daemon import Daemon
 from emag_syncd.supervision.loops import LagProbe
 from emag_syncd.telemetry.logging import configure_logging
@@ -27,7 +28,8 @@ def _say(line: str) -> None:
 
 
 async def main() -> None:
-    """Run until told to stop."""
+    """Run until told to stop, or until the benchmark is gone."""
+    die_with_parent()
     configure_logging(Log(level="error"))
     settings = Settings.of(json.loads(os.environ["EMAG_SYNCD_BENCH"]), Path.cwd())
     # Narrow: the probe's own notes must not be what makes memory grow with the catalogue.

@@ -21,7 +21,7 @@ _ODD: Final = Oddities(odd=0.2, unfit=0.02)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serves until SIGTERM or SIGINT; 1 when it could not begin."""
     options = _parser().parse_args(arguments)
-    if options.exit_with_parent and not _die_with_parent():
+    if options.exit_with_parent and not die_with_parent():
         return 1
     try:
         asyncio.run(_serve(options))
@@ -79,7 +79,7 @@ async def _serve(options: argparse.Namespace) -> None:
         await stop.wait()
 
 
-def _die_with_parent() -> bool:
+def die_with_parent() -> bool:
     """Asks the kernel for SIGTERM when the parent dies; False when it is dead already."""
     parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
