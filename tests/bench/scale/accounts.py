@@ -155,5 +155,5 @@ async def _rest(console: Console, daemon: DaemonProcess, postgres: Server, secon
                 if scraped:
                     async with session.get(f"{address}/metrics") as response:
                         await response.read()
-                await asyncio.sleep(15)
+                await asyncio.sleep(min(15, seconds))
         console.print(f"{name}, {span.seconds:.0f} s: {span.share()}; memory {Usage.of(daemon.pid).rss:.0f} MB")
