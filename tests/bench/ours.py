@@ -12,6 +12,7 @@ import time
 from array import array
 from pathlib import Path
 
+from emag_syncd.cli.loops import run_loop
 from emag_syncd.config import Log, Settings
 from emag_syncd.sandbox.__main__ import die_with_parent
 from emag_syncd.service.daemon import Daemon
@@ -27,7 +28,7 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-async def main() -> None:
+async def main() -> int:
     """Run until told to stop, or until the benchmark is gone."""
     die_with_parent()
     configure_logging(Log(level="error"))
@@ -43,8 +44,8 @@ async def main() -> None:
     code = await Daemon(settings, on_ready=_say).run()
     probe.cancel()
     _say(json.dumps(list(zip(times, lags, strict=True))))
-    sys.exit(code)
+    return code
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    sys.exit(run_loop(main()))
