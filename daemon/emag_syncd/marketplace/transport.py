@@ -97,8 +97,10 @@ def open_session(
 async def _tell_left(
     _session: aiohttp.ClientSession, context: SimpleNamespace, _request: aiohttp.TraceRequestHeadersSentParams
 ) -> None:
-    exchange: Exchange = context.trace_request_ctx
-    exchange.left()
+    exchange = context.trace_request_ctx
+    # Webhooks go over such a session, too, and have none.
+    if isinstance(exchange, Exchange):
+        exchange.left()
 
 
 async def post(session: aiohttp.ClientSession, request: Request, exchange: Exchange) -> None:
