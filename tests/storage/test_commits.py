@@ -49,12 +49,12 @@ class Watched:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._conn, name)
-        if name not in {"fetch", "fetchrow", "fetchval", "execute", "executemany"}:
+        if name not in {"fetch", "fetchrow", "fetchval", "execute", "executemany", "copy_records_to_table"}:
             return found
 
-        async def call(*args: Any) -> Any:
+        async def call(*args: Any, **options: Any) -> Any:
             await self._hook(self._conn, next(self._numbers))
-            return await found(*args)
+            return await found(*args, **options)
 
         return call
 
