@@ -58,15 +58,13 @@ async def test_a_turn_that_failed_comes_again_soon(monkeypatch: pytest.MonkeyPat
         return None if turn == 8 else DatabaseError("PostgreSQL is away")
 
     loop = Loop("tests", Work(fail), every=lambda: 0.3)
-    await turning(loop, lambda: len(at) == 9)
-    waits = [after - before for before, after in pairwise(at)]
+    await turning(loop, lambda: len(at) >= 9)
+    waits = [after - before for before, after in pairwise(at[:9])]
     assert all(
         wait >= least - 0.001 for wait, least in zip(waits, (0.02, 0.04, 0.08, 0.16, 0.3, 0.3, 0.3, 0.3), strict=True)
     )
-    with suppress(TimeoutError):
-        async with asyncio.timeout(0.5):
-            await Loop("tests", Work(fail), every=lambda: 500).run()
-    assert len(at) >= 11
+    before = len(at)
+    await turning(Loop("tests", Work(fail), every=lambda: 500), lambda: len(at) >= before + 3)
 
 
 async def test_a_turn_has_a_time_limit() -> None:

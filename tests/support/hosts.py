@@ -85,6 +85,8 @@ class Clock:
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            # With it libfaketime lets a thread that waits for the interpreter's lock ask for the time without end.
+            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
         }
 
     def set(self, seconds: int) -> None:

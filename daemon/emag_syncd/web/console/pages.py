@@ -9,6 +9,7 @@ from functools import cache, partial
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -16,6 +17,8 @@ from emag_syncd import __version__
 from emag_syncd.web.console import assets
 from emag_syncd.web.console.reader import LANGUAGES, Reader
 from emag_syncd.web.parts import API
+
+log = structlog.get_logger(__name__)
 
 LOGIN = "/login"
 LOGOUT = "/logout"
@@ -41,7 +44,7 @@ class Pages:
         for language in LANGUAGES:
             # Before there is a thread that could make another of them.
             _environment(language)
-        preparing = asyncio.create_task(asyncio.to_thread(_prepare), name="pages")
+        preparing = asyncio.create_task(_prepare_if_possible(), name="pages")
         yield
         await preparing
 
@@ -86,6 +89,14 @@ def _headers() -> dict[str, str]:
         "Content-Security-Policy": POLICY.format(styles=f"'sha256-{digest}'"),
         "Vary": "Accept-Language, HX-Request",
     }
+
+
+async def _prepare_if_possible() -> None:
+    try:
+        await asyncio.to_thread(_prepare)
+    except OSError as error:
+        # Each page gets ready itself what it needs.
+        log.warning("pages not prepared", action="pages_not_prepared", error=str(error))
 
 
 @cache
