@@ -81,6 +81,5 @@ def _leave(code: int) -> None:
 
 def _spare_collector() -> None:
     """Keep what was imported out of the garbage collector's rounds: decoding offers sets off many, all in vain."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECTED_AFTER, 20, 20)
