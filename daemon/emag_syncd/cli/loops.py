@@ -18,6 +18,9 @@ from emag_syncd.cli.endings import ExitCode, delivered, reported
 COLLECTED_AFTER = 10_000
 """New objects after which the garbage collector looks at the youngest ones: a page of offers has so many."""
 
+SWITCH_SECONDS = 0.001
+"""How long a thread may keep the interpreter from the event loop, which waits for it each time that it turns."""
+
 GRACE_SECONDS = 1.0
 """How long what is left when a command is done may take to end. asyncio's own runner waits without limit."""
 
@@ -30,6 +33,7 @@ def run_loop(work: Coroutine[Any, Any, int]) -> int:
     Leaves the process at once, with that code, where a task or a thread ignores that it is over.
     """
     workers = ThreadPoolExecutor(thread_name_prefix="worker")
+    sys.setswitchinterval(SWITCH_SECONDS)
     _spare_collector()
     with asyncio.Runner() as runner:
         loop = runner.get_loop()

@@ -66,8 +66,9 @@ def digest(data: bytes) -> bytes:
 def canonical(offer: Mapping[str, Any]) -> dict[str, Any]:
     """Return the canonical form of an offer that ``parse`` returned. The offer is left as it is."""
     form = dict(offer)
-    for key in form.keys() & _RULES.keys():
-        form[key] = _RULES[key](form[key])
+    for key, rule in _RULES.items():
+        if key in form:
+            form[key] = rule(form[key])
     return form
 
 
@@ -91,7 +92,7 @@ def top_level_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> lis
 
 
 def _number(value: Any) -> Any:
-    if not isinstance(value, str):
+    if type(value) is not str:
         return value
     text = value.strip()
     if not text:
@@ -109,7 +110,7 @@ def _ownership(value: Any) -> Any:
 
 
 def _object(value: Any) -> Any:
-    return None if value in ("", [], {}) else value
+    return None if not value and value in ("", [], {}) else value
 
 
 def _status(value: Any) -> Any:
@@ -129,7 +130,7 @@ def _unordered(value: Any) -> Any:
         return []
     if isinstance(value, dict):
         return [value]
-    return sorted(value, key=_encode) if isinstance(value, list) else value
+    return sorted(value, key=_encode) if isinstance(value, list) and len(value) > 1 else value
 
 
 def _eans(value: Any) -> Any:

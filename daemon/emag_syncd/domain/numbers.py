@@ -7,6 +7,8 @@ LONGEST = 1000
 """Digits that a number may have before its point, and behind it: well inside what PostgreSQL's numeric holds."""
 
 _NUMBER = re.compile(r"[+-]?(?:([0-9]+)\.?([0-9]*)|\.([0-9]+))(?:[eE]([+-]?0*[0-9]{1,4}))?")
+_PLAIN = re.compile(r"[0-9]{1,18}\.[0-9]{0,17}[1-9]")
+"""What most prices look like: exact and in its one form as it stands."""
 _LONGEST_TEXT = 2 * LONGEST + 2
 _EXACT = Context(prec=_LONGEST_TEXT)
 
@@ -17,6 +19,8 @@ def number(text: str) -> int | Decimal:
     What it accepts, it also accepts in the spelling in which PostgreSQL gives it back, without an exponent.
     Raises ValueError for anything else, NaN and infinity included, and for numbers beyond ``LONGEST``.
     """
+    if _PLAIN.fullmatch(text):
+        return Decimal(text)
     match = _NUMBER.fullmatch(text) if len(text) <= _LONGEST_TEXT else None
     if match is None:
         raise ValueError(f"not a number: {text[:50]}")

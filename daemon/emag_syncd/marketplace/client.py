@@ -152,9 +152,12 @@ class Client:
         messages: tuple[str, ...] = ()
         try:
             await link.post(resource, msgspec.json.encode(params), exchange)
-            answer = await _read(exchange, link)
-            messages = answer.messages
-            understood = understand(results_of(answer))
+            async with link.reading:
+                # Answers that came together would hold up the event loop together: it turns before each of them.
+                await asyncio.sleep(0)
+                answer = await _read(exchange, link)
+                messages = answer.messages
+                understood = understand(results_of(answer))
             outcome = CallOutcome.OK
         except asyncio.CancelledError:
             outcome = CallOutcome.ABORTED

@@ -1,5 +1,6 @@
 """What all runs of an account share: its connections, its pace and its patience."""
 
+import asyncio
 import random
 import time
 from dataclasses import dataclass, field
@@ -57,10 +58,14 @@ class LinkSettings:
 
 
 class AccountLink:
-    """One account's way to the marketplace. Used inside a running loop, closed at the end."""
+    """One account's way to the marketplace. Used inside a running loop, closed at the end.
+
+    ``reading`` is held by who makes sense of an answer.
+    """
 
     def __init__(self, settings: LinkSettings, budget: SharedBudget | None = None) -> None:
         """Open nothing yet. Without a ``budget`` no other process asks for the account."""
+        self.reading = asyncio.Lock()
         self.pacer = Pacer(settings.requests_per_second, settings.requests_per_minute, budget=budget)
         self._session: aiohttp.ClientSession | None = None
         self._refusals = 0

@@ -13,8 +13,11 @@ from emag_syncd.storage.mirror import Known, Mirror
 from emag_syncd.sync.reading import Fetched
 from emag_syncd.sync.warnings import Warnings
 
-DECODED_AT_ONCE = 50
-"""How many offers are decoded before the event loop gets its turn: a few milliseconds' worth."""
+DECODED_AT_ONCE = 20
+"""How many offers are decoded before the event loop gets its turn: a millisecond's worth or two.
+
+What is longer keeps PostgreSQL waiting, which is told what to do next between two turns.
+"""
 
 
 class Merger:

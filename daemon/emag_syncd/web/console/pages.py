@@ -11,7 +11,8 @@ from typing import Any
 
 import structlog
 from aiohttp import web
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BytecodeCache, Environment, PackageLoader, StrictUndefined
+from jinja2.bccache import Bucket
 
 from emag_syncd import __version__
 from emag_syncd.web.console import assets
@@ -30,6 +31,23 @@ POLICY = (
 )
 LARGE = 256 * 2**10
 """Bytes that are worth another thread to compress them: what is less is done before one gets its turn."""
+
+
+class _Compiled(BytecodeCache):
+    """What templates were compiled to: the same in each language."""
+
+    def __init__(self) -> None:
+        self._code: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if code := self._code.get(bucket.key):
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key] = bucket.bytecode_to_string()
+
+
+_compiled = _Compiled()
 
 
 class Pages:
@@ -121,6 +139,9 @@ def _environment(language: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        bytecode_cache=_compiled,
+        # What a filter makes of a constant in one language must not be compiled in for the others.
+        optimized=False,
         extensions=["jinja2.ext.i18n", "jinja2.ext.do"],
     )
     environment.install_gettext_translations(reader.translations, newstyle=True)  # type: ignore[attr-defined]
