@@ -17,8 +17,8 @@ from emag_syncd.marketplace.errors import TransientError
 
 log = structlog.get_logger(__name__)
 
-MOST_PAGES_A_BATCH = 4
-"""How many pages that wait are merged at once: more would hold up the event loop while they are decoded."""
+MOST_PAGES_A_BATCH = 2
+"""How many pages that wait are merged at once: more would hold up the event loop, and take more memory."""
 
 MOST_HOLES = 4
 """How many pages may be given up, without any success between them, before the marketplace counts as down."""
