@@ -11,7 +11,7 @@ from emag_syncd.domain.errors import ConfigurationError, ShuttingDownError
 from emag_syncd.domain.runs import Outcome
 from emag_syncd.marketplace.link import AccountLink
 from emag_syncd.storage.database import Database
-from emag_syncd.sync.run import RunContext
+from emag_syncd.sync.context import RunContext
 from tests.support.engines import (
     STOPPED,
     Deaf,

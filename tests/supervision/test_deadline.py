@@ -9,7 +9,7 @@ import structlog
 from emag_syncd.domain.errors import CredentialsError
 from emag_syncd.domain.runs import Outcome
 from emag_syncd.storage.database import Database
-from emag_syncd.sync.run import RunContext
+from emag_syncd.sync.context import RunContext
 from tests.support.engines import (
     DONE,
     Deaf,

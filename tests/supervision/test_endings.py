@@ -13,7 +13,7 @@ from emag_syncd.domain.runs import ErrorKind, Operation, Outcome, RunRequest, St
 from emag_syncd.service.core import Core
 from emag_syncd.storage.connections import Limits
 from emag_syncd.storage.database import Database
-from emag_syncd.sync.run import RunContext
+from emag_syncd.sync.context import RunContext
 from tests.support.engines import DONE, at_once, core_on, engine_of, for_ever, sample, start, until_stopped
 from tests.support.offers import PROGRESS, Connection, creating, expire, offer, rows
 from tests.support.proxy import Proxy

@@ -12,8 +12,8 @@ from emag_syncd.domain.runs import ErrorKind, Operation, Outcome, RunRequest, St
 from emag_syncd.service.core import Core
 from emag_syncd.storage.database import Database
 from emag_syncd.supervision.supervisor import Handle
+from emag_syncd.sync.context import RunContext
 from emag_syncd.sync.engine import Engine
-from emag_syncd.sync.run import RunContext
 
 Act: TypeAlias = Callable[[RunContext], Awaitable[Outcome]]
 

@@ -15,8 +15,8 @@ from emag_syncd.domain.runs import ErrorKind, Lease, Outcome, RunError, RunReque
 from emag_syncd.storage.ledger import Ledger
 from emag_syncd.supervision.accounts import Account, Accounts
 from emag_syncd.supervision.recorder import Recorder, kinds_of
+from emag_syncd.sync.context import RunContext
 from emag_syncd.sync.engine import Engine
-from emag_syncd.sync.run import RunContext
 from emag_syncd.telemetry.stacks import where
 
 log = structlog.get_logger(__name__)

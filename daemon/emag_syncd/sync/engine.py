@@ -5,9 +5,10 @@ from emag_syncd.domain.scans import Span
 from emag_syncd.marketplace.link import AccountLink
 from emag_syncd.storage.mirror import Mirror
 from emag_syncd.storage.scans import Scans
+from emag_syncd.sync.context import RunContext
 from emag_syncd.sync.reading import StoppedError
 from emag_syncd.sync.reconcile import Reconciler
-from emag_syncd.sync.run import Run, RunContext
+from emag_syncd.sync.run import Run
 from emag_syncd.sync.settings import RunSettings
 
 

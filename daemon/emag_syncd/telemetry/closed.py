@@ -4,6 +4,7 @@ The library's own metrics hold objects for every series, 130 MB for a thousand a
 for them. Here the series of an account are written as one, and what none has used yet as a copy of another's.
 """
 
+from abc import abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -107,9 +108,9 @@ class Closed(Collector, Generic[T]):
         for account, used, series in self._used.accounts():
             yield from ((self._axes.joined(account, rest), used.get(rest, self._unused)) for rest in series)
 
+    @abstractmethod
     def _texts(self, value: T, *, openmetrics: bool) -> tuple[str, ...]:
         """Return how the samples of a series are written."""
-        raise NotImplementedError
 
 
 class _Numbers(Closed[float]):
