@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -38,7 +39,11 @@ class Bookkeeper:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the book where it was asked for; with several processes the first one keeps it."""
+    """Keep the book where it was asked for; with several processes the first one keeps it.
+
+    What the tests start hears Ctrl-C, also where a shell that runs them in the background had it ignored.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     path = config.getoption("--recoveries")
     if path is not None and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Bookkeeper(path))

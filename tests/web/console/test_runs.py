@@ -36,12 +36,13 @@ async def test_the_list_goes_on_page_by_page(site: Site, visit: Opener, sql: Con
     seen: list[str] = []
     for more in (True, True, False):
         links = page.locator("#found .table tbody td:first-child a")
-        seen += [str(await link.get_attribute("href")) for link in await links.all()]
+        seen += await links.evaluate_all("all => all.map(one => one.getAttribute('href'))")
         await sql.execute(
             "INSERT INTO emag_sync_logs (account_type, operation, status) VALUES ('x', 'full_sync', 'failed')"
         )
         if more:
-            await page.get_by_role("link", name="Older").click()
+            async with page.expect_navigation():
+                await page.get_by_role("link", name="Older").click()
     assert len(seen) == len(set(seen)) == 60
     await expect(page.get_by_role("link", name="Older")).to_have_count(0)
     await page.get_by_role("link", name="Newest").click()

@@ -30,7 +30,7 @@ def written() -> Iterator[str]:
                     case ast.JoinedStr(values):
                         yield "".join(str(one.value) if isinstance(one, ast.Constant) else GAP for one in values)
                     case ast.Constant(str() as text):
-                        yield text
+                        yield re.sub(r"\{\w+\}", GAP, text)
     for path in ROOT.rglob("*.sql"):
         yield path.read_text("utf-8").replace("%s", GAP)
 
@@ -49,6 +49,10 @@ HOLES = "Offers 1 to 9{} of 90 could not be read ({}). The next {} run reads {}.
 GAPS = "Ofertele 1 to 9{} din 90 nu au putut fi citite ({}). Următoarea rulare {} citește {}."
 
 
+REMEDY = "check accounts.main.username and .password, and that the user has API rights"
+LEAC = "verificați accounts.main.username și .password și dacă utilizatorul are drepturi de API"
+
+
 @pytest.mark.parametrize(
     ("text", "romanian"),
     [
@@ -62,7 +66,16 @@ GAPS = "Ofertele 1 to 9{} din 90 nu au putut fi citite ({}). Următoarea rulare 
             HOLES.format("", "the marketplace", "incremental", "them anew"),
             GAPS.format("", "the marketplace", "incrementală", "totul din nou"),
         ),
-        ("the marketplace refused account main: Nu aveți drepturi", None),
+        (
+            f"the marketplace refused account main: 1: Nu: {REMEDY}",
+            f"marketplace-ul a refuzat contul main: 1: Nu: {LEAC}",
+        ),
+        (
+            "a sync of account fbe is already running (7): wait for it, or cancel it",
+            "o sincronizare a contului fbe rulează deja (7): așteptați-o sau anulați-o",
+        ),
+        ("sync 7 is not running any more: it is failed", "sincronizarea 7 nu mai rulează: este eșuată"),
+        ("Nu aveți drepturi: check accounts.main.username", None),
         ("", None),
     ],
 )

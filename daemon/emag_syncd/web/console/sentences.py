@@ -1,6 +1,7 @@
-"""The sentences with which runs of this daemon end, to be said in the reader's language.
+"""The sentences with which this daemon ends runs and refuses what it is asked for, to be said in the reader's language.
 
-They stand in the database in English, for every reader and program. What the marketplace says stays as it said it.
+They stand in the database and in the API's answers in English, for every reader and program. What the marketplace says
+stays as it said it.
 """
 
 import re
@@ -48,15 +49,55 @@ SENTENCES = (
         "%(number)s of the offers that were read are not in emag_products: somebody deletes rows, or marks them as"
         " removed, while they are read (%(times)s readings). The next run reads them anew."
     ),
+    _("%(column)s: %(count)s that do not fit the column, such as %(example)s; kept in raw"),
+    _("a sync of account %(account)s is already running (%(run)s)"),
+    _("wait for it, or cancel it"),
+    _("sync %(run)s is not running any more: it is %(status)s"),
+    _("completed"),
+    _("failed"),
+    _("cancelled"),
+    _("emag-syncd is shutting down"),
+    _("ask again when it is back"),
+    _("an error inside emag-syncd (%(name)s): its log has the details"),
+    _("the marketplace refused account %(account)s: %(said)s"),
+    _("check %(setting)s.username and .password, and that the user has API rights"),
+    _("the marketplace does not accept %(address)s for account %(account)s"),
+    _("whitelist it in the marketplace's account settings, on each platform by itself"),
+    _("the marketplace gave account %(account)s no useful answer within %(seconds)s s"),
+    _("try again later; if it stays so, see the log of this daemon for what came instead"),
+    _("the marketplace refused the request: %(said)s"),
+    _("check %(setting)s.base_url, and ask the marketplace's support about what it says; then sync by hand"),
+    _("the marketplace failed with status %(status)s"),
+    _("it is on the marketplace's side and usually passes by itself"),
+    _("can't connect to %(host)s: %(reason)s"),
+    _("check %(setting)s.base_url, and this machine's DNS and way to the internet"),
+    _("no whole answer from %(host)s within %(seconds)s seconds"),
+    _("raise %(setting)s.request_timeout_seconds if it is often that slow"),
+    _("the connection to %(server)s was lost (%(reason)s)"),
+    _("see the server's log; it is opened again by itself"),
+    _("nothing listens at %(server)s"),
+    _("%(server)s can't be reached (%(reason)s)"),
+    _("start PostgreSQL, or correct database.url"),
+    _("%(server)s did not answer in time"),
+    _("look whether it and the network are well"),
 )
 """Each with what stands in it, which may be another of them."""
 
 
 def in_words(text: str, translations: NullTranslations) -> str | None:
-    """Return ``text`` in the language of ``translations``; None for what is no sentence of ours."""
+    """Return ``text``, which may end with a remedy, in the language of ``translations``; None for what others say."""
+    for colon in re.finditer(": ", text):
+        message = _in_words(text[: colon.start()], translations)
+        remedy = message and _in_words(text[colon.end() :], translations)
+        if remedy:
+            return f"{message}: {remedy}"
+    return _in_words(text, translations)
+
+
+def _in_words(text: str, translations: NullTranslations) -> str | None:
     for sentence, pattern in _patterns():
         if found := pattern.fullmatch(text):
-            values = {name: in_words(value, translations) or value for name, value in found.groupdict().items()}
+            values = {name: _in_words(value, translations) or value for name, value in found.groupdict().items()}
             return translations.gettext(sentence) % values
     return None
 
