@@ -17,8 +17,11 @@ from emag_syncd.marketplace.errors import TransientError
 
 log = structlog.get_logger(__name__)
 
-MOST_PAGES_A_BATCH = 2
+PAGES_AT_ONCE = 2
 """How many pages that wait are merged at once: more would hold up the event loop, and take more memory."""
+
+UNCHANGED_AT_ONCE = 8
+"""How many where the last ones brought nothing new: such pages are not decoded, and share one small commit."""
 
 MOST_HOLES = 4
 """How many pages may be given up, without any success between them, before the marketplace counts as down."""
@@ -72,6 +75,7 @@ class PageReader:
         self._rounds = 0
         self._round_began = 0.0
         self._not_before = 0.0
+        self._at_once = PAGES_AT_ONCE
         self._seen_pages: dict[int, int] = {}
         self.holes: list[Span] = []
         self.last_error: MarketplaceError | None = None
@@ -89,14 +93,19 @@ class PageReader:
                 done = await self._landed() if self._in_flight else []
                 fetched = [got for task in done if (got := self._receive(task, work)) is not None]
                 self._unwritten += len(fetched)
-                for start in range(0, len(fetched), MOST_PAGES_A_BATCH):
-                    yield fetched[start : start + MOST_PAGES_A_BATCH]
+                while fetched:
+                    batch, fetched = fetched[: self._at_once], fetched[self._at_once :]
+                    yield batch
                 if not done:
                     yield []
                 if self._stop.done():
                     raise StoppedError
         finally:
             await self._drop_in_flight()
+
+    def merged(self, *, unchanged: bool) -> None:
+        """Note what the pages yielded last came to."""
+        self._at_once = UNCHANGED_AT_ONCE if unchanged else PAGES_AT_ONCE
 
     def written(self, pages: int) -> None:
         """Note that so many pages are written."""

@@ -202,6 +202,7 @@ class Run:
                 if not fetched:
                     continue
                 batch = await self.persist(partial(self._merger.of_pages, fetched))
+                self._reader.merged(unchanged=not batch.writes)
                 self._tail.read(fetched)
                 if self._tail.over:
                     work.cut_off(self._tail.end)
