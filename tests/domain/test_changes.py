@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emag_syncd.domain.changes import Change, ChangeKind, creation, difference, removal
+from emag_syncd.domain.changes import Change, ChangeKind, Step, creation, difference, removal
 from emag_syncd.domain.offers import COLUMNS
 from tests.support.offers import offer
 
@@ -19,10 +19,10 @@ def test_a_creation_lists_what_there_is() -> None:
         7,
         ChangeKind.CREATED,
         {
-            "name": {"old": None, "new": ""},
-            "general_stock": {"old": None, "new": 0},
-            "ean": {"old": None, "new": []},
-            "is_sellable": {"old": None, "new": False},
+            "name": Step(None, ""),
+            "general_stock": Step(None, 0),
+            "ean": Step(None, []),
+            "is_sellable": Step(None, False),
         },
     )
 
@@ -33,7 +33,7 @@ def test_a_difference_leads_from_old_to_new(old: dict[str, object], new: dict[st
     change = difference(ChangeKind.UPDATED, old, offer(7, raw=b"{}", **new), [])
     for name in COLUMNS:
         if name in change.changes:
-            assert change.changes[name] == {"old": old[name], "new": new[name]}
+            assert change.changes[name] == Step(old[name], new[name])
             assert old[name] != new[name]
         else:
             assert old[name] == new[name]
@@ -52,7 +52,7 @@ def test_keys_of_raw_are_listed_unless_their_column_tells() -> None:
     assert change == Change(
         7,
         ChangeKind.RESTORED,
-        {"name": {"old": None, "new": "a"}, "raw": ["images", "validation_status"]},
+        {"name": Step(None, "a"), "raw": ["images", "validation_status"]},
     )
 
 

@@ -37,4 +37,4 @@ async def test_pages_that_bring_nothing_new_share_a_commit() -> None:
             sizes.append(len(fetched))
             reader.merged(unchanged=next(unchanged, True))
             reader.written(len(fetched))
-    assert sizes == [2, 2, 8, 8, 2, 7]
+    assert sizes == [2, 2, 4, 4, 2, 4, 4, 4, 3]

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
 from emag_syncd.domain.offers import COLUMNS, Offer
 
 
@@ -17,11 +19,18 @@ class ChangeKind(StrEnum):
     RESTORED = "restored"
 
 
+class Step(msgspec.Struct, frozen=True, gc=False):
+    """From which value to which a column changed: no work for the garbage collector, as there are so many."""
+
+    old: Any
+    new: Any
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One entry of the change log.
 
-    ``changes`` has ``{"old": …, "new": …}`` for each column that changed, and under ``raw`` the top-level keys that
+    ``changes`` has a ``Step`` for each column that changed, and under ``raw`` the top-level keys that
     changed inside the raw object alone.
     """
 
@@ -32,14 +41,14 @@ class Change:
 
 def creation(offer: Offer) -> Change:
     """Return the change that makes ``offer`` out of nothing."""
-    columns = {name: {"old": None, "new": value} for name, value in offer.columns.items() if value is not None}
+    columns = {name: Step(None, value) for name, value in offer.columns.items() if value is not None}
     return Change(offer.emag_id, ChangeKind.CREATED, columns)
 
 
 def difference(kind: ChangeKind, old: Mapping[str, Any], new: Offer, raw_keys: Iterable[str]) -> Change:
     """Return what leads from the columns ``old`` to ``new``; ``raw_keys`` are the keys that differ in ``raw``."""
     changes: dict[str, Any] = {
-        name: {"old": old[name], "new": new.columns[name]} for name in COLUMNS if old[name] != new.columns[name]
+        name: Step(old[name], new.columns[name]) for name in COLUMNS if old[name] != new.columns[name]
     }
     inside = [key for key in raw_keys if key not in changes]
     if inside:

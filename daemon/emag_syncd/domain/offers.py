@@ -81,7 +81,7 @@ class OddValue:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One offer, decoded. ``columns`` has a value for every name in ``COLUMNS``; ``form`` is its canonical form."""
+    """One offer, decoded. ``columns`` has a value for each of ``COLUMNS``; ``form`` is its canonical form, or empty."""
 
     emag_id: int
     columns: Mapping[str, Any]

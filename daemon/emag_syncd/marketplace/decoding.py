@@ -25,11 +25,12 @@ class _OddError(Exception):
     """A value does not fit its column."""
 
 
-def decode(item: Item) -> Offer:
+def decode(item: Item, *, keep_form: bool = True) -> Offer:
     """Return the offer that an item holds, with every column of ``COLUMNS``.
 
     ``Offer.raw`` is what PostgreSQL's jsonb takes: the item's own bytes wherever it takes them. Values that
-    don't fit their column are None and listed in ``Offer.odd``.
+    don't fit their column are None and listed in ``Offer.odd``. The canonical form takes more memory than all the rest
+    and is kept only to be compared.
     """
     raw, offer = readable(item.raw)
     form = canonical(offer)
@@ -50,7 +51,7 @@ def decode(item: Item) -> Offer:
         odd.append(OddValue("main_image_url", _shown(form["images"])))
     auto_translated = form.get("auto_translated") in (1, "1")
     columns["is_sellable"] = is_sellable(columns, auto_translated=auto_translated)
-    return Offer(item.emag_id, columns, raw, item.raw_hash, form_hash(form), form, tuple(odd))
+    return Offer(item.emag_id, columns, raw, item.raw_hash, form_hash(form), form if keep_form else {}, tuple(odd))
 
 
 def _text(value: Any) -> str:

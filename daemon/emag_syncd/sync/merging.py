@@ -1,7 +1,7 @@
 """Makes of the pages that came what has to be written: nothing, for an offer that did not change."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from emag_syncd.domain.batches import Batch, SeenPage
 from emag_syncd.domain.canonical import canonical, parse, top_level_differences
@@ -13,8 +13,8 @@ from emag_syncd.storage.mirror import Known, Mirror
 from emag_syncd.sync.reading import Fetched
 from emag_syncd.sync.warnings import Warnings
 
-DECODED_AT_ONCE = 20
-"""How many offers are decoded before the event loop gets its turn: a millisecond's worth or two.
+DECODED_AT_ONCE = 5
+"""How many offers are decoded before the event loop gets its turn: less than a millisecond's worth.
 
 What is longer keeps PostgreSQL waiting, which is told what to do next between two turns.
 """
@@ -62,7 +62,7 @@ class Merger:
     async def _compare(self, items: dict[int, Item]) -> Batch:
         known = await self._mirror.known(self._account, list(items))
         differing = [item for item in items.values() if _may_differ(item, known.get(item.emag_id))]
-        offers = await _decoded(differing)
+        offers = await _decoded(differing, known)
         batch = Batch()
         kinds = {
             offer.emag_id: kind for offer in offers if (kind := _kind(offer, known.get(offer.emag_id))) is not None
@@ -108,10 +108,10 @@ def _object(raw: bytes | None) -> dict[str, object]:
     return decoded if isinstance(decoded, dict) else {}
 
 
-async def _decoded(items: Iterable[Item]) -> list[Offer]:
+async def _decoded(items: Iterable[Item], known: Container[int]) -> list[Offer]:
     offers: list[Offer] = []
     for number, item in enumerate(items, start=1):
-        offers.append(decode(item))
+        offers.append(decode(item, keep_form=item.emag_id in known))
         if number % DECODED_AT_ONCE == 0:
             await asyncio.sleep(0)
     return offers
