@@ -24,6 +24,7 @@ from tests.support.hosts import (
     synced,
 )
 from tests.support.offers import Connection
+from tests.support.outages import terminate_backends
 from tests.support.processes import daemon_process
 from tests.support.recovery import Recovery
 from tests.support.scale import scaled
@@ -140,9 +141,7 @@ async def test_descriptors_that_are_used_up(
         await completed(sql)
         limits = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
-        await sql.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'emag-syncd'"
-        )
+        await terminate_backends(sql)
         await daemon.wrote("Too many open files")
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, limits)
         done = await sql.fetchval("SELECT count(*) FROM emag_sync_logs WHERE status = 'completed'")

@@ -22,7 +22,9 @@ from tests.support.waiting import until
 
 STARTS = scaled(50)
 OWN = {"main": {"schedule": {"full": "1s", "incremental": "1s"}}}
-GONE = "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'emag-syncd'"
+GONE = """
+SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'emag-syncd'
+"""
 
 
 async def live(core: Core) -> None:

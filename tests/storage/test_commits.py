@@ -157,7 +157,8 @@ async def test_a_second_try_waits_for_the_first(
     first = asyncio.create_task(slow.commit(*work, batch, PROGRESS, commits=1))
     await begun.wait()
     second = asyncio.create_task(quick.commit(*work, batch, PROGRESS, commits=1))
-    while not await sql.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
+    waits = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    while not await sql.fetchval(f"SELECT EXISTS ({waits})"):
         assert not second.done()
     go_on.set()
     await first

@@ -16,6 +16,7 @@ from emag_syncd.storage.database import Database
 from emag_syncd.sync.context import RunContext
 from tests.support.engines import DONE, at_once, core_on, engine_of, for_ever, sample, start, until_stopped
 from tests.support.offers import PROGRESS, Connection, creating, expire, offer, rows
+from tests.support.outages import terminate_backends
 from tests.support.proxy import Proxy
 from tests.support.server import database_proxy
 from tests.support.syncing import ended
@@ -141,8 +142,7 @@ async def test_an_end_is_recorded_although_connections_are_killed(database: Data
     async with core_on(database, at_once) as core:
         opened = gate(core)
         handle = await start(core)
-        kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'emag-syncd'"
-        assert await sql.fetch(kill)
+        assert await terminate_backends(sql)
         opened.set()
         assert (await ended(handle)).status == "completed"
 

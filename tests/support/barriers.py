@@ -20,7 +20,10 @@ END
 $$
 """
 
-WAITING = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = {KEY} AND NOT granted"
+WAITING = f"""
+SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = {KEY} AND NOT granted
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 BUSY = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND state <> 'idle')"
 LEFT = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
