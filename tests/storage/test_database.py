@@ -18,7 +18,7 @@ from tests.support.server import database_proxy
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Proxied: TypeAlias = tuple[Proxy, Database]
 
-QUICK = Limits(connect=1.0, acquire=1.0, release=0.2, statement=0.8, command=1.0, lock=0.5)
+QUICK = Limits(connect=4.0, acquire=1.0, release=0.2, statement=0.8, command=1.0, lock=0.5)
 
 
 @pytest.fixture
