@@ -32,7 +32,7 @@ test-systemd: install ## install and run it under a real systemd, in containers:
 # Timed one after the other: recovery is measured, and other tests would be in its way.
 faults: install ## the fault tests three times, and what they measured into docs/faults.md
 	rm -f .recoveries.jsonl
-	for round in 1 2 3; do $(BIN)/pytest tests/faults --recoveries .recoveries.jsonl $(ARGS) || exit 1; done
+	for round in 1 2 3; do $(BIN)/pytest tests/faults --recoveries=.recoveries.jsonl $(ARGS) || exit 1; done
 	$(BIN)/python -m tests.faults .recoveries.jsonl
 
 soak: install ## everything at once for thirty minutes, from a printed seed: ARGS="--minutes 2 --seed 7"
