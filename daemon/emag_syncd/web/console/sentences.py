@@ -5,7 +5,7 @@ stays as it said it.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import cache
 from gettext import NullTranslations
 
@@ -95,19 +95,38 @@ def in_words(text: str, translations: NullTranslations) -> str | None:
 
 
 def _in_words(text: str, translations: NullTranslations) -> str | None:
-    for sentence, pattern in _patterns():
-        if found := pattern.fullmatch(text):
-            values = {name: _in_words(value, translations) or value for name, value in found.groupdict().items()}
+    for sentence, first, gaps in _pieces():
+        if (found := _values(text, first, gaps)) is not None:
+            values = {name: _in_words(value, translations) or value for name, value in found.items()}
             return translations.gettext(sentence) % values
     return None
 
 
+def _values(text: str, first: str, gaps: Sequence[tuple[str, str]]) -> dict[str, str] | None:
+    """Return what stands in the gaps, each of them as short as can be; None where the text is another.
+
+    Not by a regular expression: whatever a marketplace says is looked at, and must not cost more than its length.
+    """
+    if not text.startswith(first) or (not gaps and text != first):
+        return None
+    values: dict[str, str] = {}
+    at = len(first)
+    for number, (name, literal) in enumerate(gaps, start=1):
+        if number < len(gaps):
+            end = text.find(literal, at)
+        else:
+            end = len(text) - len(literal) if text.endswith(literal) else -1
+        if end < at:
+            return None
+        values[name] = text[at:end]
+        at = end + len(literal)
+    return values
+
+
 @cache
-def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    return tuple(_with_patterns())
-
-
-def _with_patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
-    for sentence in SENTENCES:
-        pattern = re.sub(r"%\\\((\w+)\\\)s", r"(?P<\1>.*?)", re.escape(sentence))
-        yield sentence, re.compile(pattern, re.DOTALL)
+def _pieces() -> tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]:
+    """Return each sentence with how it begins, and its gaps, each with what follows it."""
+    split = ((sentence, re.split(r"%\((\w+)\)s", sentence)) for sentence in SENTENCES)
+    return tuple(
+        (sentence, first, tuple(zip(rest[::2], rest[1::2], strict=True))) for sentence, (first, *rest) in split
+    )
