@@ -92,7 +92,7 @@ def top_level_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> lis
 
 
 def _number(value: Any) -> Any:
-    if type(value) is not str:
+    if not isinstance(value, str):
         return value
     text = value.strip()
     if not text:
@@ -110,7 +110,7 @@ def _ownership(value: Any) -> Any:
 
 
 def _object(value: Any) -> Any:
-    return None if not value and value in ("", [], {}) else value
+    return None if value in ("", [], {}) else value
 
 
 def _status(value: Any) -> Any:
@@ -130,7 +130,7 @@ def _unordered(value: Any) -> Any:
         return []
     if isinstance(value, dict):
         return [value]
-    return sorted(value, key=_encode) if isinstance(value, list) and len(value) > 1 else value
+    return sorted(value, key=_encode) if isinstance(value, list) else value
 
 
 def _eans(value: Any) -> Any:

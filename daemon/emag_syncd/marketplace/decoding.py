@@ -75,8 +75,6 @@ def _integer(value: Any, limit: int) -> int:
 
 
 def _int4(value: Any) -> int:
-    if type(value) is int and -_INT4 <= value < _INT4:
-        return value
     return _integer(value, _INT4)
 
 
