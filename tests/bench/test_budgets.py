@@ -13,7 +13,8 @@ async def test_measures_each_run_of_each_case(postgres: TestServer) -> None:
     found = await budgets.measure(postgres.url, {"tiny": tiny})
     assert list(found) == ["tiny", "tiny, again"]
     for run in found.values():
-        # Three pages and two counts.
-        assert run["requests"] == [5, 5]
+        # Three pages and two counts of each account; a machine with other work may need to ask for one again.
+        assert len(run["requests"]) == 2
+        assert all(5 <= requests <= 7 for requests in run["requests"])
         assert all(0 < share <= 1.5 for share in run["shares"])
         assert run["seconds"] > 1

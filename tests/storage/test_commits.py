@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import count
 from typing import Any, TypeAlias
 
 import pytest
 
-from emag_syncd.domain.batches import Batch, ScanRef
+from emag_syncd.domain.batches import Batch, Progress, ScanRef
 from emag_syncd.domain.errors import DatabaseError, FencedError
-from emag_syncd.domain.runs import Counters, Lease
+from emag_syncd.domain.runs import Counters, Lease, Outcome, Status
 from emag_syncd.storage.connections import Connection as AnyConnection
 from emag_syncd.storage.database import Database
 from emag_syncd.storage.ledger import Ledger
@@ -33,7 +34,7 @@ from tests.support.proxy import Proxy
 from tests.support.server import database_proxy
 
 STATEMENTS = 5
-"""A batch that writes everything takes so many: fence, offers, removals, changes, rejects."""
+"""A batch that writes everything takes so many: offers, removals, changes, rejects, fence."""
 
 
 Hook: TypeAlias = Callable[[AnyConnection, int], Awaitable[None]]
@@ -167,6 +168,41 @@ async def test_a_second_try_waits_for_the_first(
     assert await counters(sql, work[0].run_id) == await counted(sql, work[0].run_id)
 
 
+async def test_the_next_batch_waits_for_its_turn(
+    database: Database, sql: Connection, work: tuple[Lease, ScanRef]
+) -> None:
+    """It is written while the one before is committed, is committed after it, and is nothing to anybody until then."""
+    mirror, committed = Mirror(database, lease_seconds=60), asyncio.Event()
+    waiting = asyncio.Event()
+
+    async def turn() -> None:
+        waiting.set()
+        await committed.wait()
+
+    batch = creating(offer(8), start=200)
+    following = asyncio.create_task(mirror.commit(*work, batch, PROGRESS, commits=2, turn=turn))
+    await waiting.wait()
+    assert await sql.fetchval("SELECT count(*) FROM emag_products") == 3
+    await mirror.commit(*work, creating(offer(7), start=100), PROGRESS, commits=1)
+    committed.set()
+    await following
+    assert await sql.fetchval("SELECT array_agg(emag_id ORDER BY emag_id) FROM emag_products") == [1, 2, 3, 7, 8]
+    assert await counters(sql, work[0].run_id) == await counted(sql, work[0].run_id)
+
+
+async def test_a_batch_whose_turn_never_comes(database: Database, sql: Connection, work: tuple[Lease, ScanRef]) -> None:
+    """What the one before failed of leaves nothing of the next, with something to write or without."""
+    before = await rows(sql)
+
+    async def turn() -> None:
+        raise DatabaseError("the one before was not committed")
+
+    for batch in (creating(offer(8), start=100), Batch(pages=[page(100, [1])])):
+        with pytest.raises(DatabaseError, match="the one before"):
+            await Mirror(database, lease_seconds=60).commit(*work, batch, PROGRESS, commits=1, turn=turn)
+    assert await rows(sql) == before
+
+
 class Cut:
     """A daemon behind a proxy that cuts its connection, and what the database says afterwards."""
 
@@ -240,7 +276,7 @@ async def test_an_unchanged_page_writes_no_product(database_url: str, sql: Conne
     offers, tables = await rows(sql, "emag_products", "emag_product_changes"), await written(database)
     for commits in (1, 2):
         same = Batch(pages=[page(0, range(1, 101))], counters=Counters(processed_items=100, unchanged_items=100))
-        await mirror.commit(lease, scan, same, PROGRESS, commits=commits)
+        await mirror.commit(lease, scan, same, replace(PROGRESS, processed_items=4), commits=commits)
     assert await rows(sql, "emag_products", "emag_product_changes") == offers
     after = await written(database)
     assert {table for table in after if after[table] != tables[table]} == {
@@ -249,6 +285,24 @@ async def test_an_unchanged_page_writes_no_product(database_url: str, sql: Conne
         "emag_sync_scan_pages",
     }
     await database.close()
+
+
+async def test_progress_is_told_a_few_times_a_second(database: Database, sql: Connection) -> None:
+    """Of many commits in a row not each moves it, but the last one of the catalogue does, and another run's first."""
+    mirror = Mirror(database, lease_seconds=60)
+    ledger = Ledger(database, worker_id="w", lease_seconds=60)
+    lease = await claimed(ledger)
+    told = set()
+    for done in range(1, 51):
+        progress = Progress(current_page=done, total_pages=50, processed_items=done, total_items=50)
+        await mirror.commit(lease, None, Batch(), progress, commits=done - 1)
+        told.add(await sql.fetchval("SELECT processed_items FROM emag_sync_progress"))
+    assert {1, 50} <= told
+    assert len(told) < 50
+    await ledger.finish(lease, Outcome(Status.COMPLETED), Counters())
+    lease = await claimed(ledger)
+    await mirror.commit(lease, None, Batch(), replace(PROGRESS, processed_items=0), commits=0)
+    assert await sql.fetchval("SELECT processed_items FROM emag_sync_progress") == 0
 
 
 async def written(database: Database) -> dict[str, int]:

@@ -283,9 +283,9 @@ async def test_progress_is_one_row_an_account(mirror: Mirror, lease: Lease, data
     await mirror.commit(lease, None, Batch(), Progress(1, 9, 100, 900), commits=0)
     (row,) = await ledger.progress()
     assert (row["items_per_second"], row["estimated_completion"]) == (None, None)
-    await mirror.commit(lease, None, Batch(), Progress(2, 9, 200, 900, 10.0, 70.0), commits=1)
+    await mirror.commit(lease, None, Batch(), Progress(9, 9, 900, 900, 10.0, 70.0), commits=1)
     (row,) = await ledger.progress()
-    assert (row["sync_log_id"], row["current_page"], row["processed_items"]) == (lease.run_id, 2, 200)
+    assert (row["sync_log_id"], row["current_page"], row["processed_items"]) == (lease.run_id, 9, 900)
     assert (row["estimated_completion"] - row["updated_at"]).total_seconds() == pytest.approx(70, abs=1)
 
 

@@ -13,7 +13,7 @@ from emag_syncd.domain.runs import Counters, Lease, Operation, Outcome, Status
 from emag_syncd.domain.scans import Span
 from emag_syncd.storage.database import Database
 from emag_syncd.storage.ledger import Ledger
-from emag_syncd.storage.mirror import Mirror, _stretches
+from emag_syncd.storage.mirror import Mirror, _checkpoints
 from emag_syncd.storage.scans import Scans
 from tests.support.offers import PROGRESS, Connection, claimed, creating, offer, page, removing
 
@@ -227,11 +227,25 @@ async def test_a_scan_of_any_ids(work: Work) -> None:
 
 
 @given(ids=st.lists(st.integers(1, 2**63 - 1) | st.integers(2**30 - 3, 2**30 + 3), unique=True, max_size=100))
-def test_stretches_hold_every_id_once(ids: list[int]) -> None:
+def test_checkpoints_hold_every_id_once(ids: list[int]) -> None:
     """Bases and offsets add up to the ids, within the reach of int4, and a page of none has its positions too."""
-    stretches = list(_stretches(SeenPage(100, 200, ids)))
-    offsets = [(base, int(text)) for _, _, base, array in stretches for text in array[1:-1].split(",") if text]
+    checkpoints = list(_checkpoints(SeenPage(100, 200, ids)))
+    offsets = [(of.base, int(text)) for of in checkpoints for text in of.offsets[1:-1].split(",") if text]
     assert sorted(base + offset for base, offset in offsets) == sorted(ids)
     assert all(0 <= offset < 2**31 for _, offset in offsets)
-    assert {(start, end) for start, end, _, _ in stretches} == {(100, 200)}
-    assert Span(100, 200) == Span(*stretches[0][:2])
+    assert {(of.start, of.end) for of in checkpoints} == {(100, 200)}
+    assert sum(of.pages for of in checkpoints) == 1
+
+
+async def test_pages_that_follow_each_other_share_a_checkpoint(work: Work, sql: Connection) -> None:
+    """In whichever order they came; a gap between two of them stays one."""
+    await work.begin()
+    spans = ((20, 30), (0, 10), (40, 50), (10, 20))
+    pages = [SeenPage(start, end, [1 + place]) for place, (start, end) in enumerate(spans)]
+    await work.commit(Batch(pages=pages, counters=Counters(pages_processed=4)))
+    found = await sql.fetch(
+        "SELECT start_at, end_at, id_base + unnest(id_offsets) AS id, pages FROM emag_sync_scan_pages"
+    )
+    assert [tuple(row) for row in found] == [(0, 30, 2, 3), (0, 30, 4, 3), (0, 30, 1, 3), (40, 50, 3, 1)]
+    assert await work.scans.read_spans(work.scan) == [Span(0, 30), Span(40, 50)]
+    assert await work.scans.distinct_seen(work.scan) == 4

@@ -65,7 +65,7 @@ ALWAYS: Mapping[str, str] = {
         ) AS l
         JOIN emag_sync_scans AS s ON s.id = l.scan_id,
         LATERAL (
-            SELECT count(*) AS are FROM emag_sync_scan_pages WHERE scan_id = s.id AND end_at > start_at
+            SELECT coalesce(sum(pages), 0) AS are FROM emag_sync_scan_pages WHERE scan_id = s.id AND end_at > start_at
         ) AS p WHERE l.said > p.are
     """,
     "a completed run leaves no scan": """
@@ -100,7 +100,9 @@ UNTOUCHED: Mapping[str, str] = {
     "no checkpoint without its run": """
         SELECT format('scan %s has %s checkpoints; its runs say that they read %s pages', s.id, p.are, l.said)
         FROM emag_sync_scans AS s,
-        LATERAL (SELECT count(*) AS are FROM emag_sync_scan_pages WHERE scan_id = s.id AND end_at > start_at) AS p,
+        LATERAL (
+            SELECT coalesce(sum(pages), 0) AS are FROM emag_sync_scan_pages WHERE scan_id = s.id AND end_at > start_at
+        ) AS p,
         LATERAL (SELECT coalesce(sum(pages_processed), 0) AS said FROM emag_sync_logs WHERE scan_id = s.id) AS l
         WHERE p.are > l.said
     """,

@@ -151,7 +151,7 @@ async def test_pages_get_smaller_until_they_come(open_syncing: Open, sql: Sql, m
 
 async def test_pages_grow_again(open_syncing: Open, sql: Sql) -> None:
     """Once large pages come again, they are asked for again."""
-    s = await open_syncing(offers=1500, sections={"marketplace": {"max_concurrent_requests": 2}})
+    s = await open_syncing(offers=2500, sections={"marketplace": {"max_concurrent_requests": 2}})
     s.main.faults.add(Fault(Kind.STATUS, resource=READ, value=504, above_size=25, times=4))
     assert (await s.sync()).status == "completed"
     sizes = [exchange.size for exchange in s.main.stats.exchanges if exchange.resource == READ]

@@ -51,8 +51,8 @@ async def test_an_answer_that_is_lost_after_the_commit(
     mirror, written = s.core.mirror, []
     commit = mirror.commit
 
-    async def lossy(*args: Any, commits: int) -> None:
-        await commit(*args, commits=commits)
+    async def lossy(*args: Any, commits: int, **options: Any) -> None:
+        await commit(*args, commits=commits, **options)
         if commits not in written:
             written.append(commits)
             if is_ended and commits == 2:

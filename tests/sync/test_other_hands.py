@@ -18,7 +18,8 @@ async def meddle(sql: Sql, statement: str, passes: int) -> None:
     await sql.execute(f"""
         CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {statement}; RETURN NULL; END $$;
         CREATE TRIGGER meddle AFTER INSERT ON emag_sync_scan_pages
-            FOR EACH ROW WHEN (NEW.pass <= {passes} AND NEW.start_at = 30) EXECUTE FUNCTION meddle();
+            FOR EACH ROW WHEN (NEW.pass <= {passes} AND 30 >= NEW.start_at AND 30 < NEW.end_at)
+            EXECUTE FUNCTION meddle();
     """)
 
 

@@ -28,11 +28,11 @@ EVERY_PAGE = [f"k{page}" for page in range(1, PAGES + 1)]
 async def committed(sql: Sql, account: str) -> set[int]:
     """Return the pages that the unfinished scan of an account has."""
     rows = await sql.fetch(
-        "SELECT p.start_at FROM emag_sync_scan_pages p JOIN emag_sync_scans s ON p.scan_id = s.id"
+        "SELECT p.start_at, p.end_at FROM emag_sync_scan_pages p JOIN emag_sync_scans s ON p.scan_id = s.id"
         " WHERE s.account_type = $1",
         account,
     )
-    return {row["start_at"] // SIZE + 1 for row in rows}
+    return {place // SIZE + 1 for row in rows for place in range(row["start_at"], row["end_at"], SIZE)}
 
 
 async def assert_goes_on(s: Syncing, sql: Sql, account: Account, before: Ended | None) -> None:

@@ -11,11 +11,12 @@ from emag_syncd.domain.runs import Counters
 
 @dataclass(frozen=True, slots=True)
 class SeenPage:
-    """The checkpoint of one page: the positions that it covers and the ids that stood there."""
+    """The checkpoint of a page, or of several that follow each other: their positions and the ids that stood there."""
 
     start: int
     end: int
     ids: Sequence[int]
+    pages: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """The mirror of the marketplace's offers in ``emag_products``, and its change log."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import asyncpg
 import msgspec
@@ -24,6 +24,14 @@ _COPIED = ("account_type", "emag_id", *COLUMNS, "content_hash", "raw_hash", "raw
 """What ``_row`` gives, in its order."""
 
 
+Turn: TypeAlias = Callable[[], Awaitable[None]]
+"""Waits until the commit before is done. Raises what it failed of."""
+
+
+async def at_once() -> None:
+    """Wait for nothing: there is no commit before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is needed of a stored offer to tell whether the one that came is another."""
@@ -31,6 +39,16 @@ class Known:
     raw_hash: bytes | None
     content_hash: bytes | None
     removed: bool
+
+
+class _Checkpoint(NamedTuple):
+    """A row of ``emag_sync_scan_pages``."""
+
+    start: int
+    end: int
+    base: int
+    offsets: str
+    pages: int
 
 
 class Mirror:
@@ -65,27 +83,37 @@ class Mirror:
             return [row async for row in sql.states(conn, rejected=sorted(REJECTED_VALIDATION))]
 
     async def commit(
-        self, lease: Lease, scan: ScanRef | None, batch: Batch, progress: Progress, *, commits: int
+        self,
+        lease: Lease,
+        scan: ScanRef | None,
+        batch: Batch,
+        progress: Progress,
+        *,
+        commits: int,
+        turn: Turn = at_once,
     ) -> None:
-        """Write ``batch`` in one transaction, as the run's commit number ``commits`` (from 0).
+        """Write ``batch`` in one transaction, as the run's commit number ``commits`` (from 0), when it is its ``turn``.
 
-        The pages are checkpoints of ``scan``, if there is one. The number makes a second try safe: what was
-        committed already is not committed again. Whether an earlier try with an unknown end went through,
-        ``commits_of`` tells. Raises FencedError, with nothing written, when the run was ended or the number is not
-        the next one.
+        Its offers are written while the commit before is under way, which has to have others; then come the turn and
+        the fence, without which nothing is committed. The pages are checkpoints of ``scan``, if there is one. The
+        number makes a second try safe: what was committed already is not committed again. Whether an earlier try with
+        an unknown end went through, ``commits_of`` tells. Raises FencedError, with nothing written, when the run was
+        ended or the number is not the next one.
         """
         advance = _advance(lease, scan, batch, progress)
         advance |= {"commits": commits, "lease_seconds": self._lease_seconds}
-        async with self._connections.use() as conn:
-            if not (batch.writes or batch.removals or batch.changes or batch.rejects):
+        if not (batch.writes or batch.removals or batch.changes or batch.rejects):
+            await turn()
+            async with self._connections.use() as conn:
                 await _fenced(conn, lease, advance)
-                return
+            return
+        async with self._connections.use() as conn:
             created = {change.emag_id for change in batch.changes if change.kind is ChangeKind.CREATED}
             try:
-                await _write_fenced(conn, lease, advance, batch, copied=created)
+                await _write_fenced(conn, lease, advance, batch, turn, copied=created)
             except asyncpg.UniqueViolationError:
                 # Other hands stored one of them after it was looked for.
-                await _write_fenced(conn, lease, advance, batch, copied=frozenset())
+                await _write_fenced(conn, lease, advance, batch, turn, copied=frozenset())
 
     async def commits_of(self, lease: Lease) -> int | None:
         """Return how many commits the run has made; None when it was ended."""
@@ -100,11 +128,12 @@ async def _fenced(conn: Connection, lease: Lease, advance: Mapping[str, Any]) ->
 
 
 async def _write_fenced(
-    conn: Connection, lease: Lease, advance: Mapping[str, Any], batch: Batch, *, copied: Collection[int]
+    conn: Connection, lease: Lease, advance: Mapping[str, Any], batch: Batch, turn: Turn, *, copied: Collection[int]
 ) -> None:
     async with conn.transaction():
-        await _fenced(conn, lease, advance)
         await _write(conn, lease, batch, copied=copied)
+        await turn()
+        await _fenced(conn, lease, advance)
 
 
 async def _write(conn: Connection, lease: Lease, batch: Batch, *, copied: Collection[int]) -> None:
@@ -142,8 +171,7 @@ def _row(account: str, offer: Offer) -> tuple[Any, ...]:
 
 
 def _advance(lease: Lease, scan: ScanRef | None, batch: Batch, progress: Progress) -> dict[str, Any]:
-    pages = batch.pages if scan else []
-    stretches = [stretch for page in pages for stretch in _stretches(page)]
+    checkpoints = [checkpoint for page in _joined(batch.pages if scan else ()) for checkpoint in _checkpoints(page)]
     return {
         **asdict(batch.counters),
         "run_id": lease.run_id,
@@ -157,17 +185,31 @@ def _advance(lease: Lease, scan: ScanRef | None, batch: Batch, progress: Progres
         "seconds_left": progress.seconds_left,
         "scan_id": scan and scan.id,
         "pass_no": scan and scan.pass_no,
-        "starts": [stretch[0] for stretch in stretches],
-        "ends": [stretch[1] for stretch in stretches],
-        "bases": [stretch[2] for stretch in stretches],
-        "offsets": [stretch[3] for stretch in stretches],
+        "starts": [checkpoint.start for checkpoint in checkpoints],
+        "ends": [checkpoint.end for checkpoint in checkpoints],
+        "bases": [checkpoint.base for checkpoint in checkpoints],
+        "offsets": [checkpoint.offsets for checkpoint in checkpoints],
+        "pages": [checkpoint.pages for checkpoint in checkpoints],
     }
 
 
-def _stretches(page: SeenPage) -> Iterable[tuple[int, int, int, str]]:
-    """Split a page's ids into runs that lie within the reach of an int4 offset; nearly always there is one."""
+def _joined(pages: Iterable[SeenPage]) -> list[SeenPage]:
+    """Make one of pages that follow each other: it says the same with less to write."""
+    joined: list[SeenPage] = []
+    for page in sorted(pages, key=lambda page: page.start):
+        if joined and (last := joined[-1]).end == page.start:
+            joined[-1] = SeenPage(last.start, page.end, [*last.ids, *page.ids], last.pages + page.pages)
+        else:
+            joined.append(page)
+    return joined
+
+
+def _checkpoints(page: SeenPage) -> Iterable[_Checkpoint]:
+    """Split a page's ids into those that lie within the reach of an int4 offset; nearly always that is all of them."""
     by_base: dict[int, list[int]] = {page.ids[0] & ~0x3FFFFFFF if page.ids else 0: []}
     for emag_id in page.ids:
         by_base.setdefault(emag_id & ~0x3FFFFFFF, []).append(emag_id & 0x3FFFFFFF)
+    pages = page.pages
     for base, offsets in by_base.items():
-        yield page.start, page.end, base, "{" + ",".join(map(str, offsets)) + "}"
+        yield _Checkpoint(page.start, page.end, base, "{" + ",".join(map(str, offsets)) + "}", pages)
+        pages = 0

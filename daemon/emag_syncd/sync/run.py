@@ -16,7 +16,7 @@ from emag_syncd.domain.runs import Operation, RunRequest
 from emag_syncd.domain.scans import PageSizer, Span, Worklist, gaps
 from emag_syncd.marketplace.client import Client
 from emag_syncd.marketplace.link import AccountLink
-from emag_syncd.storage.mirror import Mirror
+from emag_syncd.storage.mirror import Mirror, Turn, at_once
 from emag_syncd.storage.scans import Scans
 from emag_syncd.sync.commits import Committer
 from emag_syncd.sync.context import RunContext
@@ -189,15 +189,14 @@ class Run:
     async def read_spans(self, spans: Sequence[Span], scan: ScanRef | None) -> None:
         """Read ``spans`` and commit what came; with a ``scan`` each page is a checkpoint of it.
 
-        While one batch is written the next is merged, unless it has offers of the one that is written.
+        While batches are written the next is merged, unless it has offers of those that are written.
         """
         work = Worklist(spans)
-        being_written: set[int] = set()
         async with aclosing(self._reader.pages(work)) as pages, Overlap() as writes:
             async for fetched in pages:
                 if scan is not None and not work:
                     self._count_early()
-                if not fetched or any(item.emag_id in being_written for got in fetched for item in got.page.items):
+                if not fetched or writes.has(item.emag_id for got in fetched for item in got.page.items):
                     await writes.settle()
                 if not fetched:
                     continue
@@ -207,13 +206,12 @@ class Run:
                 if self._tail.over:
                     work.cut_off(self._tail.end)
                 self.set_aside += len(batch.rejects)
-                await writes.follow(self._write(batch, scan))
-                being_written = {offer.emag_id for offer in batch.writes}
+                await writes.follow(partial(self._write, batch, scan), {offer.emag_id for offer in batch.writes})
         self.holes = self._reader.holes
         self.hole_error = self._reader.last_error if self.holes else None
 
-    async def _write(self, batch: Batch, scan: ScanRef | None) -> None:
-        await self.commit(batch, scan)
+    async def _write(self, batch: Batch, scan: ScanRef | None, turn: Turn) -> None:
+        await self.commit(batch, scan, turn)
         self._reader.written(len(batch.pages))
 
     def _new_reader(self) -> PageReader:
@@ -236,13 +234,13 @@ class Run:
         """Mark offers as removed: what calls this has the proof."""
         await self.commit(self._merger.of_removals(ids), scan)
 
-    async def commit(self, batch: Batch, scan: ScanRef | None) -> None:
-        """Write ``batch`` and tell of it."""
+    async def commit(self, batch: Batch, scan: ScanRef | None, turn: Turn = at_once) -> None:
+        """Write ``batch`` when it is its ``turn``, and tell of it."""
         context = self.context
         batch.counters.add(context.take_unrecorded())
         context.counters.add(batch.counters)
         context.progress = self._progress()
-        await self._committer.commit(scan, batch, context.progress)
+        await self._committer.commit(scan, batch, context.progress, turn)
         context.commits += 1
         context.committed(batch.counters, context.progress)
 

@@ -53,12 +53,16 @@ WITH fence AS (
         items_per_second = excluded.items_per_second,
         estimated_completion = excluded.estimated_completion,
         updated_at = excluded.updated_at
+    -- Nobody can follow more than a few a second; the last one is what stays.
+    WHERE p.sync_log_id <> excluded.sync_log_id
+        OR p.updated_at NOT BETWEEN excluded.updated_at - interval '0.2 s' AND excluded.updated_at
+        OR excluded.processed_items >= excluded.total_items
 ), pages AS (
-    INSERT INTO emag_sync_scan_pages (scan_id, pass, start_at, end_at, id_base, id_offsets)
-    SELECT :scan_id, :pass_no, page.start_at, page.end_at, page.id_base, page.id_offsets::integer[]
+    INSERT INTO emag_sync_scan_pages (scan_id, pass, start_at, end_at, id_base, id_offsets, pages)
+    SELECT :scan_id, :pass_no, page.start_at, page.end_at, page.id_base, page.id_offsets::integer[], page.pages
     FROM fence, unnest(
-        :starts::bigint[], :ends::bigint[], :bases::bigint[], :offsets::text[]
-    ) AS page (start_at, end_at, id_base, id_offsets)
+        :starts::bigint[], :ends::bigint[], :bases::bigint[], :offsets::text[], :pages::smallint[]
+    ) AS page (start_at, end_at, id_base, id_offsets, pages)
 )
 SELECT count(*) AS held FROM fence;
 
