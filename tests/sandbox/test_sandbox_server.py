@@ -5,7 +5,7 @@ import json
 
 import aiohttp
 import pytest
-from tests.sandbox.caller import COUNT, READ, VAT, Caller, until
+from tests.sandbox.caller import COUNT, READ, VAT, Caller
 
 from emag_syncd.sandbox import AccountSpec, Sandbox
 
@@ -273,29 +273,3 @@ async def test_own_credentials_and_platform(session: aiohttp.ClientSession) -> N
         (offer,) = reply.results
     assert offer["currency"] == "EUR"
     assert "genius_eligibility" not in offer
-
-
-async def test_drift_changes_the_catalogue_between_two_reads(main: Caller) -> None:
-    """An insertion at the front before the second read makes it repeat the last row of the first."""
-    main.account.drift.before(2, lambda catalogue: catalogue.add(front=True))
-    first = (await main.post(READ, currentPage=1, itemsPerPage=10)).ids
-    second = (await main.post(READ, currentPage=2, itemsPerPage=10)).ids
-    assert second[0] == first[-1]
-
-
-async def test_catalogues_move_by_themselves(main: Caller, fbe: Caller, sandbox: Sandbox) -> None:
-    """`moving` changes that many offers a second, fractions added up, in that account alone."""
-    before = dict(main.account.catalogue.truth())
-    main.account.moving = 2.5
-    version = main.account.catalogue.version
-    sandbox.move(1.0)
-    sandbox.move(1.0)
-    assert main.account.catalogue.version == version + 5
-    assert 1 <= sum(before[offer] != row for offer, row in main.account.catalogue.truth()) <= 5
-    assert fbe.account.catalogue.version == 0
-
-
-async def test_a_running_marketplace_moves(main: Caller) -> None:
-    """While it runs nobody has to push it."""
-    main.account.moving = 1000
-    await until(lambda: main.account.catalogue.version > 0)

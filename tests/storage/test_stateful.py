@@ -1,36 +1,22 @@
 """Daemons, crashes, pauses, a watchdog and operators with psql, in any order, on a real database and on its twin."""
 
-import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
-import asyncpg
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from emag_syncd.domain.batches import Batch, ScanRef
-from emag_syncd.domain.errors import SyncdError
 from emag_syncd.domain.runs import Counters, ErrorKind, Lease, Operation, Outcome, RunError, Status
-from emag_syncd.storage.database import Database
-from tests.support.offers import (
-    PROGRESS,
-    STALE_AFTER,
-    TABLES,
-    Connection,
-    creating,
-    offer,
-    removing,
-    request,
-)
+from tests.storage.world import LEASE, Refusal, T, World, attempt, ended, ids_of
+from tests.support.offers import PROGRESS, STALE_AFTER, TABLES, creating, offer, removing, request
 from tests.support.scale import scaled
-from tests.support.sides import TICK, RealSide, Side, TwinSide
-
-T = TypeVar("T")
+from tests.support.sides import TICK, Side, TwinSide
 
 ACCOUNTS = ("main", "fbe")
 SLOT = datetime(2026, 5, 1, 4, 42, tzinfo=UTC)
@@ -39,8 +25,7 @@ ACCOUNT = st.sampled_from(ACCOUNTS)
 DAEMON = st.sampled_from(["host/0", "host/1"])
 PICK = st.integers(0, 10**6)
 
-# No sum of ticks comes near one of these from below: what the test itself takes decides nothing.
-LEASE = 2.5 * TICK
+# No sum of ticks comes near it from below, nor near LEASE: what the test itself takes decides nothing.
 RESUME = 15 * TICK
 PAUSES = st.sampled_from([TICK, 3 * TICK, 5 * TICK])
 
@@ -52,59 +37,6 @@ GROUP BY l.id
 HAVING count(*) FILTER (WHERE kind = 'created') <> created_items
     OR count(*) FILTER (WHERE kind = 'removed') <> removed_items
 """
-
-
-class World:
-    """A database, and an event loop to use it from tests that are not coroutines."""
-
-    def __init__(self, url: str) -> None:
-        self._runner = asyncio.Runner()
-        self.database = self.do(Database.open(url, pool_max_size=2))
-        self.sql: Connection = self.do(_connected(url))
-        self.real = RealSide(self.database, self.sql, lease_seconds=LEASE)
-
-    def do(self, work: Coroutine[Any, Any, T]) -> T:
-        return self._runner.run(work)
-
-    def close(self) -> None:
-        self.do(self.sql.close())
-        self.do(self.database.close())
-        self._runner.close()
-
-
-async def _connected(url: str) -> Connection:
-    return await asyncpg.connect(url)
-
-
-class Refusal(str):
-    """What an act was refused with."""
-
-    __slots__ = ()
-
-
-async def attempt(act: Callable[[Side], Awaitable[T]], side: Side) -> T | Refusal:
-    """Return what came of it, an exception by its name and what it says of runs."""
-    try:
-        return await act(side)
-    except (SyncdError, asyncpg.UniqueViolationError) as error:
-        return Refusal(f"{type(error).__name__} {getattr(error, 'run_id', '')}")
-
-
-def ids_of(result: Any) -> list[UUID]:
-    """Return the ids that PostgreSQL made for this result, in the order in which they are drawn."""
-    match result:
-        case Lease():
-            return [result.run_id, result.token]
-        case ScanRef():
-            return [result.id]
-        case UUID():
-            return [result]
-    return []
-
-
-def ended(rows: Any) -> dict[UUID, str]:
-    """Return what the rows of runs say of their ends."""
-    return {row["id"]: row["status"] for row in rows}
 
 
 class LedgerMachine(RuleBasedStateMachine):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from emag_syncd.supervision.schedule import WAITS
+from emag_syncd.supervision.attempts import WAITS
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from emag_syncd.domain.runs import Operation
 from emag_syncd.domain.schedules import parse_schedule
 from emag_syncd.domain.slots import Slots
 from emag_syncd.storage.database import Database
-from emag_syncd.supervision.schedule import AT_ONCE
+from emag_syncd.supervision.attempts import AT_ONCE
 from emag_syncd.supervision.triggers import SlotTrigger
 from emag_syncd.telemetry.series import SchedulerOutcome
 from tests.support.engines import at_once, core_on, sample, settings_of, start, until_stopped

@@ -15,7 +15,8 @@ from emag_syncd.storage.ledger import Ledger
 from emag_syncd.storage.mirror import Mirror
 from emag_syncd.storage.scans import Scans
 from tests.support.offers import STALE_AFTER, Connection, by_hand, rows
-from tests.support.twin import LedgerTwin, MirrorTwin, Row, ScansTwin, Tables
+from tests.support.twin import LedgerTwin, MirrorTwin, Row, Tables
+from tests.support.twin_scans import ScansTwin
 
 TICK = 240.0
 """Seconds that the clock is put forward by, or a multiple. What a test itself takes is nothing compared to it."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections import defaultdict
 from collections.abc import Coroutine
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
@@ -14,18 +13,13 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from emag_syncd.config import Scheduling, Settings
-from emag_syncd.domain.errors import (
-    BusyError,
-    ConfigurationError,
-    DatabaseError,
-    ShuttingDownError,
-    SlotTakenError,
-)
+from emag_syncd.domain.errors import DatabaseError
 from emag_syncd.domain.runs import Operation, RunRequest, Trigger
 from emag_syncd.domain.schedules import Off
 from emag_syncd.domain.schedules import Schedule as AnySchedule
 from emag_syncd.domain.slots import Slots
 from emag_syncd.supervision.accounts import Accounts
+from emag_syncd.supervision.attempts import WAITS, Attempts
 from emag_syncd.supervision.loops import Pulse
 from emag_syncd.supervision.prospects import Prospects
 from emag_syncd.supervision.room import Room
@@ -43,13 +37,6 @@ SET_BACK_SECONDS = 1.0
 
 LONGEST_SLEEP = 60.0
 """Seconds after which the time of the database is asked for again."""
-
-AT_ONCE = 4
-"""How many slots are looked into at a time. Where a thousand come at once, the others wait here as long as it takes,
-and not for a connection: that is given up after a while."""
-
-WAITS = {SchedulerOutcome.BUSY: 5.0, SchedulerOutcome.FAILED: 15.0, SchedulerOutcome.PAUSED: 60.0}
-"""What keeps a slot waiting for its run, and after how many seconds at most it is tried again."""
 
 Key: TypeAlias = tuple[str, Operation]
 _chance = random.SystemRandom()
@@ -70,7 +57,6 @@ class Schedule:
         """Start runs with ``supervisor`` where ``prospects`` allows it and there is ``room``."""
         self.pulse = Pulse("scheduler", every=TICK_SECONDS)
         self._accounts = accounts
-        self._supervisor = supervisor
         self._prospects = prospects
         self._metrics = metrics
         self._settings = settings
@@ -78,9 +64,7 @@ class Schedule:
         self._fired: dict[Key, datetime] = {}
         self._tasks: dict[object, asyncio.Task[None]] = {}
         self._again: set[object] = set()
-        self._room = room or Room()
-        self._places = asyncio.Semaphore(AT_ONCE)
-        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._attempts = Attempts(supervisor, prospects, room or Room())
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         )
@@ -231,35 +215,30 @@ class Schedule:
                     return
                 if request is None or request.scheduled_for != slot:
                     request = RunRequest(account, operation, Trigger.SCHEDULE, scheduled_for=slot)
-                outcome, reason = await self._try(request)
+                outcome, reason = await self._attempts.make(request)
             if served != (slot, outcome):
                 served = slot, outcome
                 self._metrics.scheduler(outcome)
                 log.info("slot", action=f"slot_{outcome}", account=account, operation=operation, reason=reason)
             # Where nothing keeps the slot waiting, another one may have come meanwhile.
-            await self._wait(account, outcome)
+            await self._attempts.wait(account, outcome)
 
     async def _latest(self, key: Key) -> datetime | None:
         """Return the latest slot by the database's clock, that of all daemons; raises DatabaseError.
 
         Where this host's is ahead, and its slot is about to come, that is waited for.
         """
-        now = await self._now()
+        now = await self._attempts.now()
         while (slots := self._slots.get(key)) and (coming := slots.after(now)) and coming == self._fired.get(key):
             await asyncio.sleep(min(LONGEST_SLEEP, (coming - now).total_seconds()))
-            now = await self._now()
+            now = await self._attempts.now()
         return slots.latest(now) if slots else None
-
-    async def _now(self) -> datetime:
-        async with self._places:
-            return await self._prospects.now()
 
     async def _continue(self, account: str) -> None:
         """Take up a full scan that was cut short, after a wait that grows while that happens again and again."""
         while (account, Operation.FULL) in self._slots:
             try:
-                async with self._places:
-                    wait = await self._prospects.continues_in(account)
+                wait = await self._attempts.continues_in(account)
             except DatabaseError:
                 wait = WAITS[SchedulerOutcome.FAILED]
             if wait is None:
@@ -267,50 +246,10 @@ class Schedule:
             if wait > 0:
                 await asyncio.sleep(wait)
                 continue
-            outcome, _ = await self._try(RunRequest(account, Operation.FULL, Trigger.SCHEDULE))
+            outcome, _ = await self._attempts.make(RunRequest(account, Operation.FULL, Trigger.SCHEDULE))
             if outcome not in WAITS:
                 return
-            await self._wait(account, outcome)
-
-    async def _try(self, request: RunRequest) -> tuple[SchedulerOutcome, str]:
-        """Start the run unless it is not wanted, or not yet; return what came of it, and why."""
-        # One at a time, and none while a run is under way: how that ends may be why there should be no other.
-        async with self._turns[request.account], self._places:
-            return await self._try_alone(request)
-
-    async def _try_alone(self, request: RunRequest) -> tuple[SchedulerOutcome, str]:
-        account, slot = request.account, request.scheduled_for
-        under_way = (handle.lease for handle in self._supervisor.handles() if handle.lease.account == account)
-        if lease := next(under_way, None):
-            return SchedulerOutcome.BUSY, str(BusyError(account, lease.run_id))
-        try:
-            if slot is not None and await self._prospects.covered(
-                account, request.operation, slot, other_than=request.run_id
-            ):
-                return SchedulerOutcome.TAKEN, "a run covers the slot"
-            if await self._prospects.paused(account):
-                return SchedulerOutcome.PAUSED, "the marketplace refused the account lately"
-            await self._room.comes()
-            await self._supervisor.start(request)
-        except BusyError as error:
-            return SchedulerOutcome.BUSY, str(error)
-        except SlotTakenError as error:
-            return SchedulerOutcome.TAKEN, str(error)
-        except (ShuttingDownError, ConfigurationError) as error:
-            return SchedulerOutcome.MISSED, str(error)
-        except DatabaseError as error:
-            return SchedulerOutcome.FAILED, str(error)
-        return SchedulerOutcome.STARTED, ""
-
-    async def _wait(self, account: str, outcome: SchedulerOutcome) -> None:
-        """Return when it is time to try again: at once where nothing stood in the way."""
-        longest = WAITS.get(outcome, 0.0)
-        handles = self._supervisor.handles() if outcome is SchedulerOutcome.BUSY else []
-        own = [handle.finished for handle in handles if handle.lease.account == account]
-        if own:
-            await asyncio.wait(own, timeout=longest)
-        else:
-            await asyncio.sleep(_chance.uniform(longest / 5, longest))
+            await self._attempts.wait(account, outcome)
 
     def _odd_event(self, event: JobEvent) -> None:
         self._metrics.scheduler(SchedulerOutcome.FAILED)
