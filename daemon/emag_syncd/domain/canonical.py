@@ -66,6 +66,10 @@ def digest(data: bytes) -> bytes:
 def canonical(offer: Mapping[str, Any]) -> dict[str, Any]:
     """Return the canonical form of an offer that ``parse`` returned. The offer is left as it is."""
     form = dict(offer)
+    for key in _NUMBERS:
+        # Nearly all of them are numbers already.
+        if isinstance(value := form.get(key), str):
+            form[key] = _number(value)
     for key, rule in _RULES.items():
         if key in form:
             form[key] = rule(form[key])
@@ -104,13 +108,11 @@ def _number(value: Any) -> Any:
 
 
 def _ownership(value: Any) -> Any:
-    if isinstance(value, bool):
-        return 1 if value else 2
-    return _number(value)
+    return (1 if value else 2) if isinstance(value, bool) else value
 
 
 def _object(value: Any) -> Any:
-    return None if value in ("", [], {}) else value
+    return None if not value and value in ("", [], {}) else value
 
 
 def _status(value: Any) -> Any:
@@ -130,7 +132,7 @@ def _unordered(value: Any) -> Any:
         return []
     if isinstance(value, dict):
         return [value]
-    return sorted(value, key=_encode) if isinstance(value, list) else value
+    return sorted(value, key=_encode) if isinstance(value, list) and len(value) > 1 else value
 
 
 def _eans(value: Any) -> Any:
@@ -146,8 +148,8 @@ def _is_code(value: Any) -> bool:
     return value is None or (isinstance(value, str | int | Decimal) and not isinstance(value, bool))
 
 
+_NUMBERS = ("id", "main_offer_price", *PRICES, *IDS, *INTEGERS)
 _RULES: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("id", "main_offer_price", *PRICES, *IDS, *INTEGERS), _number),
     "ownership": _ownership,
     **dict.fromkeys(STATUSES, _status),
     **dict.fromkeys(("manufacturer", "eu_representative"), bool),
