@@ -235,17 +235,20 @@ async def test_history_is_paged_and_filtered(ledger: Ledger, sql: Connection) ->
 
 
 async def test_last_runs_and_successes(ledger: Ledger, sql: Connection) -> None:
-    """Of each account's operations the last end, and the last one that was a success."""
+    """Of each account's operations how the one that began last ended, and when the last success did."""
     for n, status in enumerate(["completed", "completed", "failed"]):
-        await by_hand(sql, status=status, started_at=SLOT, completed_at=SLOT + timedelta(hours=n))
+        began = SLOT - timedelta(hours=n)
+        await by_hand(sql, status=status, started_at=began, completed_at=SLOT + timedelta(hours=n))
         await by_hand(sql, "fbe", status=status, started_at=SLOT + timedelta(hours=n), operation="incremental_sync")
     await by_hand(sql)
     assert await ledger.last_successes() == {
         ("main", Operation.FULL): SLOT + timedelta(hours=1),
         ("fbe", Operation.INCREMENTAL): SLOT + timedelta(hours=1),
     }
-    (fbe, _) = await ledger.last_runs()
-    assert tuple(fbe) == ("fbe", "incremental_sync", "failed")
+    assert [tuple(row) for row in await ledger.last_runs()] == [
+        ("fbe", "incremental_sync", "failed"),
+        ("main", "full_sync", "completed"),
+    ]
 
 
 async def test_outcomes_tell_the_kind_of_the_last_error(ledger: Ledger, sql: Connection) -> None:

@@ -2,13 +2,16 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emag_syncd.domain.batches import Batch, Progress, ScanRef, SeenPage
+from emag_syncd.domain.errors import FencedError
 from emag_syncd.domain.runs import Counters, Lease, Operation, Outcome, Status
 from emag_syncd.domain.scans import Span
 from emag_syncd.storage.database import Database
@@ -62,6 +65,26 @@ def work(database: Database) -> Work:
 async def grow_older(sql: Connection, seconds: float) -> None:
     """Let the scans have begun that much earlier."""
     await sql.execute("UPDATE emag_sync_scans SET started_at = started_at - make_interval(secs => $1)", seconds)
+
+
+async def test_only_the_holder_of_the_lease_has_a_scan(work: Work) -> None:
+    """Another token, another run, a run that has ended: none opens a scan or begins it anew."""
+    scan = await work.begin()
+    held = work.lease
+    others = [replace(held, token=uuid4()), replace(held, run_id=uuid4())]
+    for lease in others:
+        await assert_refused(work, lease, scan)
+    assert await work.scans.next_pass(held, scan) == ScanRef(scan.id, 2)
+    await work.end()
+    await assert_refused(work, held, scan)
+
+
+async def assert_refused(work: Work, lease: Lease, scan: ScanRef) -> None:
+    """Assert that ``lease`` gives no right to a scan."""
+    with pytest.raises(FencedError):
+        await work.scans.open(lease, resume_within_seconds=60)
+    with pytest.raises(FencedError):
+        await work.scans.next_pass(lease, scan)
 
 
 async def test_a_young_scan_is_taken_up(work: Work, sql: Connection) -> None:
