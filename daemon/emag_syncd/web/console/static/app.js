@@ -133,7 +133,10 @@ function follow() {
     progressed(JSON.parse(event.data));
     soon("change");
   });
-  for (const kind of ["started", "ended", "lost"]) source.addEventListener(kind, () => soon("run"));
+  for (const kind of ["started", "ended", "lost"]) source.addEventListener(kind, () => {
+    soon("run");
+    soon("change"); // of what comes thick and fast not all is told, the last of it neither
+  });
   source.addEventListener("pulse", () => soon("pulse"));
   source.addEventListener("counted", () => soon("count"));
   source.addEventListener("missed", () => all.forEach(soon));
