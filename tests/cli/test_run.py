@@ -60,8 +60,10 @@ async def test_warnings_of_the_configuration_are_logged(ready: Desk) -> None:
 
 async def test_sigabrt_shows_where_every_thread_was(ready: Desk) -> None:
     """A daemon that hangs is ended by systemd's watchdog with SIGABRT: the journal then has the stacks."""
+    ready.environ["EMAG_SYNCD_LOG__LEVEL"] = "debug"
     async with ready.started("run") as process:
-        await said(process.stderr, '"action": "ready"')
+        # From then on every other thread waits: Python can't show one that runs without the risk of a crash.
+        await said(process.stderr, '"action": "pages_prepared"')
         process.send_signal(signal.SIGABRT)
         result = await ended(process)
     assert result.code == -signal.SIGABRT

@@ -105,8 +105,11 @@ async def test_a_call_that_never_returns(sandbox: Sandbox, database_url: str, ma
 
 async def test_a_loop_that_turns(sandbox: Sandbox, database_url: str, tmp_path: Path) -> None:
     """Where it is only a part that hangs SIGABRT shows the same: where each task waits."""
-    async with daemon_process(configured(tmp_path, sandbox, database_url)) as daemon:
+    config = configured(tmp_path, sandbox, database_url)
+    async with daemon_process(config, EMAG_SYNCD_LOG__LEVEL="debug") as daemon:
         await daemon.logged("ready")
+        # From then on every other thread waits: Python can't show one that runs without the risk of a crash.
+        await daemon.logged("pages_prepared")
         daemon.send(signal.SIGABRT)
         assert await daemon.ended() == -signal.SIGABRT
         stacks = {line["task"]: line["where"] for line in daemon.lines("task_stack")}

@@ -33,7 +33,7 @@ from tests.support.proxy import Proxy
 from tests.support.server import database_proxy
 
 STATEMENTS = 5
-"""A batch that writes everything takes so many: offers, removals, changes, rejects, fence."""
+"""A batch that writes everything takes so many: offers, removals, fence, changes, rejects."""
 
 
 Hook: TypeAlias = Callable[[AnyConnection, int], Awaitable[None]]
@@ -185,7 +185,7 @@ async def test_the_next_batch_waits_for_its_turn(
     await mirror.commit(*work, creating(offer(7), start=100), PROGRESS, commits=1)
     committed.set()
     await following
-    assert await sql.fetchval("SELECT array_agg(emag_id ORDER BY emag_id) FROM emag_products") == [1, 2, 3, 7, 8]
+    assert await sql.fetchval("SELECT array_agg(emag_id ORDER BY id) FROM emag_product_changes") == [1, 2, 3, 7, 8]
     assert await counters(sql, work[0].run_id) == await counted(sql, work[0].run_id)
 
 

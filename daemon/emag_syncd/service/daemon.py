@@ -177,13 +177,14 @@ class Daemon:
         pause = min(STATUS_SECONDS, interval / 3) if interval else STATUS_SECONDS
         with threads_shown_when_late() as put_off:
             while True:
+                # First: a loop that hangs right after it said that all is well has its threads shown, too.
+                if interval:
+                    put_off(interval)
                 if health.alive:
                     self._notifier.watchdog()
                 else:
                     dead = [check.name for check in health.live() if not check.ok]
                     log.warning("loops do not turn", action="loops_dead", loops=dead)
-                if interval:
-                    put_off(interval)
                 running = [handle.lease.account for handle in core.supervisor.handles()]
                 doing = f"syncing {', '.join(running)}" if running else "idle"
                 count = len(core.accounts.names)

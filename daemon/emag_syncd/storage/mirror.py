@@ -131,12 +131,14 @@ async def _write_fenced(
     conn: Connection, lease: Lease, advance: Mapping[str, Any], batch: Batch, turn: Turn, *, copied: Collection[int]
 ) -> None:
     async with conn.transaction():
-        await _write(conn, lease, batch, copied=copied)
+        await _write_offers(conn, lease, batch, copied=copied)
         await turn()
         await _fenced(conn, lease, advance)
+        # Only now: the ids of a run's changes are in the order of its commits, and those of two batches never mixed.
+        await _write_log(conn, lease, batch)
 
 
-async def _write(conn: Connection, lease: Lease, batch: Batch, *, copied: Collection[int]) -> None:
+async def _write_offers(conn: Connection, lease: Lease, batch: Batch, *, copied: Collection[int]) -> None:
     # COPY costs PostgreSQL a third less than INSERT, and can't do anything but insert.
     if new := [_row(lease.account, offer) for offer in batch.writes if offer.emag_id in copied]:
         await conn.copy_records_to_table("emag_products", records=new, columns=_COPIED)
@@ -144,6 +146,9 @@ async def _write(conn: Connection, lease: Lease, batch: Batch, *, copied: Collec
         await sql.upsert(conn, other)
     if batch.removals:
         await sql.remove(conn, account=lease.account, ids=batch.removals)
+
+
+async def _write_log(conn: Connection, lease: Lease, batch: Batch) -> None:
     if batch.changes:
         await sql.append_changes(
             conn,

@@ -115,6 +115,8 @@ async def _prepare_if_possible() -> None:
     except OSError as error:
         # Each page gets ready itself what it needs.
         log.warning("pages not prepared", action="pages_not_prepared", error=str(error))
+    else:
+        log.debug("pages prepared", action="pages_prepared")
 
 
 @cache
