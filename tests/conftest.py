@@ -67,6 +67,8 @@ NOT_OURS = (
     # asyncpg, cancelled in the one turn of the loop in which its connection to the server is being made, leaves the
     # future of its TLSUpgradeProto with an error that nobody is there to ask for; the socket is closed.
     "ConnectionError: unexpected connection_lost() call",
+    # And so does a COPY of asyncpg whose connection goes while its rows are still being sent; the COPY itself raises.
+    "ConnectionDoesNotExistError: connection was closed in the middle of operation",
 )
 
 
