@@ -46,10 +46,10 @@ class Stream:
 
 
 @asynccontextmanager
-async def reading(site: Site, last: str = "") -> AsyncIterator[Stream]:
-    """Open the stream, after the event that was seen ``last``; its first line has come."""
+async def reading(site: Site, last: str = "", after: str = "") -> AsyncIterator[Stream]:
+    """Open the stream, after the event that was seen ``last``, or ``after`` another; its first line has come."""
     headers = {"Last-Event-ID": last} if last else {}
-    async with site.browser.get(f"{API}/events", headers=headers) as response:
+    async with site.browser.get(f"{API}/events", headers=headers, params={"after": after}) as response:
         assert (response.status, response.content_type) == (200, "text/event-stream")
         assert (await response.content.readline()).startswith(b"retry: ")
         yield Stream(response)

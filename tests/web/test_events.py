@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from emag_syncd.domain.runs import Operation, RunRequest, Trigger
-from emag_syncd.web.events import KEPT, PROGRESS_SECONDS, Hub
+from emag_syncd.web.hub import KEPT, PROGRESS_SECONDS, Hub
 from tests.support.daemon import Site
 from tests.support.waiting import until
 from tests.web.conftest import API, running
@@ -40,6 +40,19 @@ async def test_a_reader_that_comes_back_misses_nothing(site: Site) -> None:
         seen = await stream.next("started")
     async with reading(site, last=seen.id) as stream:
         assert (await stream.next("ended")).data["status"] == "completed"
+
+
+async def test_a_reader_that_comes_first_can_say_where_from(site: Site) -> None:
+    """By the address it gets what came since a page was made; by the header, when it comes back, what came since."""
+    after = events_of(site).hub.id_of(0)
+    async with reading(site) as stream:
+        await running(site, "main")
+        seen = await stream.next("ended")
+    async with reading(site, after=after) as stream:
+        assert (await stream.next("started")).data["account_type"] == "main"
+    async with reading(site, after=after, last=seen.id) as stream:
+        events_of(site).hub.publish("started", {"id": "the next"})
+        assert (await stream.next("started")).data["id"] == "the next"
 
 
 async def test_a_reader_of_another_process_is_told_that_it_missed_something(site: Site) -> None:
@@ -81,21 +94,41 @@ async def test_there_is_an_end_to_how_many_may_read(site: Site, monkeypatch: pyt
     await until(let_in)
 
 
+async def told(hub: Hub, number: int) -> list[tuple[str, str, int | None]]:
+    """Return the first ``number`` events, when there are so many."""
+    await hub.wait(number - 1, 60)
+    return [(event.name, event.data["id"], event.data.get("at")) for event in hub.since(0)]
+
+
 async def test_progress_comes_four_times_a_second_at_most() -> None:
-    """What is in between is dropped, for each run by itself; the end of a run is never dropped."""
-    now = 100.0
-    hub = Hub(clock=lambda: now)
-    for _ in range(3):
-        hub.publish("progress", {"id": "a"})
-    hub.publish("progress", {"id": "b"})
+    """Of what is in between the latest is told, when it is time, for each run by itself."""
+    hub, loop = Hub(), asyncio.get_running_loop()
+    began = loop.time()
+    for at in range(4):
+        hub.publish("progress", {"id": "a", "at": at})
+    hub.publish("progress", {"id": "b", "at": 7})
+    assert await told(hub, 2) == [("progress", "a", 0), ("progress", "b", 7)]
+    assert (await told(hub, 3))[2:] == [("progress", "a", 3)]
+    assert loop.time() - began >= PROGRESS_SECONDS
+    hub.publish("progress", {"id": "a", "at": 4})
+    assert hub.latest == 3
+    assert (await told(hub, 4))[3:] == [("progress", "a", 4)]
+    assert loop.time() - began >= 2 * PROGRESS_SECONDS
+
+
+async def test_the_last_progress_of_a_run_comes_before_its_end() -> None:
+    """The end of a run waits for nothing, and neither does the progress that comes after it."""
+    hub = Hub()
+    for at in range(3):
+        hub.publish("progress", {"id": "a", "at": at})
     hub.publish("ended", {"id": "a"})
-    now += PROGRESS_SECONDS
-    hub.publish("progress", {"id": "b"})
-    assert [(event.name, event.data["id"]) for event in hub.since(0)] == [
-        ("progress", "a"),
-        ("progress", "b"),
-        ("ended", "a"),
-        ("progress", "b"),
+    hub.publish("progress", {"id": "a", "at": 0})
+    hub.close()
+    assert await told(hub, 1) == [
+        ("progress", "a", 0),
+        ("progress", "a", 2),
+        ("ended", "a", None),
+        ("progress", "a", 0),
     ]
 
 

@@ -5,6 +5,7 @@ import faulthandler
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any
 
 import structlog
@@ -17,9 +18,26 @@ def where(task: asyncio.Task[Any]) -> list[str]:
     lines = []
     awaited: Any = task.get_coro()
     while frame := getattr(awaited, "cr_frame", None):
-        lines.append(f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}")
+        lines.append(_line(frame))
         awaited = awaited.cr_await
     return lines
+
+
+def _running(task: asyncio.Task[Any], innermost: FrameType | None) -> list[str]:
+    """Return where a task is that runs, which awaits nothing: what it has called is on the stack of its thread."""
+    outermost = getattr(task.get_coro(), "cr_frame", None)
+    lines: list[str] = []
+    frame = innermost
+    while frame:
+        lines.insert(0, _line(frame))
+        if frame is outermost:
+            return lines
+        frame = frame.f_back
+    return where(task)
+
+
+def _line(frame: FrameType) -> str:
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}"
 
 
 def show_stacks_on_abort() -> None:
@@ -44,12 +62,15 @@ def threads_shown_when_late() -> Iterator[Callable[[float], None]]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def _aborted(*_: object) -> None:
+def _aborted(_number: int, frame: FrameType | None) -> None:
     # Whatever goes wrong here, the process ends, and its threads are shown.
     with suppress(Exception):
         for task in _tasks():
             log.critical(
-                "a task when the process was aborted", action="task_stack", task=task.get_name(), where=where(task)
+                "a task when the process was aborted",
+                action="task_stack",
+                task=task.get_name(),
+                where=_running(task, frame),
             )
     faulthandler.disable()
     faulthandler.enable()  # in place of this very handler

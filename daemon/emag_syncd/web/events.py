@@ -1,32 +1,26 @@
 """Server-sent events: what runs do, as it happens. A reader that is slow misses events; it never holds up a sync."""
 
 import asyncio
-import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from itertools import count, islice
+from itertools import count
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import msgspec
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
 from emag_syncd.domain.errors import DatabaseError
 from emag_syncd.web.answers import ProblemError
 from emag_syncd.web.elsewhere import Elsewhere
+from emag_syncd.web.hub import Event, Hub
 from emag_syncd.web.openapi import Text, operation
+from emag_syncd.web.parameters import EventsParameters, read_query
 from emag_syncd.web.parts import API, WebParts
-
-KEPT = 1000
-"""Events that a reader who comes back may have missed."""
-
-PROGRESS_SECONDS = 0.25
-"""The least time between two events on the progress of one run."""
 
 LOOK_SECONDS = 2.0
 """How often runs of other processes, and the health of this one, are looked at while somebody reads."""
@@ -42,84 +36,10 @@ PATIENCE_SECONDS = 60.0
 
 MOST_READERS = 200
 
+SEEN = web.RequestKey("SEEN", str)
+"""The id of the latest event when the request came: whatever is read for its answer is no older."""
+
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened; numbers count up from 1."""
-
-    number: int
-    name: str
-    data: dict[str, Any]
-
-
-class Hub:
-    """Keeps the latest events, and wakes whoever waits for the next."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin with none."""
-        self.name = uuid4().hex[:8]
-        """Tells the events of this process from those of its predecessor."""
-        self.closed = False
-        self._clock = clock
-        self._kept: deque[Event] = deque(maxlen=KEPT)
-        self._more = asyncio.Event()
-        self._count = 0
-        self._progressed: dict[str, float] = {}
-
-    @property
-    def latest(self) -> int:
-        """The number of the latest event."""
-        return self._count
-
-    def publish(self, name: str, data: dict[str, Any]) -> None:
-        """Add an event. Returns at once, however many read, and drops progress that comes too often."""
-        if self._is_too_often(name, data):
-            return
-        self._count += 1
-        self._kept.append(Event(self._count, name, data))
-        self._wake()
-
-    def close(self) -> None:
-        """Let every reader go."""
-        self.closed = True
-        self._wake()
-
-    def missed(self, after: int) -> bool:
-        """Whether events after this number are gone already."""
-        first = self._kept[0].number if self._kept else self._count + 1
-        return after + 1 < first or after > self._count
-
-    def since(self, after: int) -> list[Event]:
-        """Return the events after this number."""
-        fresh = min(self._count - after, len(self._kept))
-        return list(islice(self._kept, len(self._kept) - fresh, None))
-
-    async def wait(self, after: int, seconds: float) -> None:
-        """Return when there are events after this number, when the hub closes, or after ``seconds``."""
-        if self._count > after or self.closed:
-            return
-        try:
-            async with asyncio.timeout(seconds):
-                await self._more.wait()
-        except TimeoutError:
-            return
-
-    def _wake(self) -> None:
-        self._more.set()
-        self._more = asyncio.Event()
-
-    def _is_too_often(self, name: str, data: dict[str, Any]) -> bool:
-        run = data.get("id", "")
-        if name != "progress":
-            self._progressed.pop(run, None)
-            return False
-        now = self._clock()
-        if now - self._progressed.get(run, float("-inf")) < PROGRESS_SECONDS:
-            return True
-        self._progressed[run] = now
-        return False
 
 
 class Events:
@@ -152,6 +72,12 @@ class Events:
         if self._looker is not None:
             self._looker.cancel()
 
+    @web.middleware
+    async def noted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let a page know after which event it was made."""
+        request[SEEN] = self.hub.id_of(self.hub.latest)
+        return await handler(request)
+
     def _heard(self, event: str, data: dict[str, Any]) -> None:
         """Pass on what a run of this process does, with times as the ledger has them."""
         left = data.get("seconds_left")
@@ -160,10 +86,13 @@ class Events:
 
     @operation(
         "Server-sent events: what runs do, as it happens",
+        query=EventsParameters,
         answers={HTTPStatus.OK: Text("text/event-stream")},
-        headers={"Last-Event-ID": "The id of the last event that was seen: those after it come first"},
+        headers={"Last-Event-ID": "The id of the last event that was seen, which counts before ``after``"},
     )
     async def _stream(self, request: web.Request) -> web.StreamResponse:
+        # A browser that comes back asks for the same address, and says by the header what it has seen since.
+        last = request.headers.get("Last-Event-ID") or read_query(request, EventsParameters).after
         with self._reader():
             response = web.StreamResponse(
                 headers={hdrs.CONTENT_TYPE: "text/event-stream", "X-Accel-Buffering": "no"},
@@ -171,13 +100,12 @@ class Events:
             # Readers come and go, some before their stream begins: nothing went wrong.
             with suppress(ConnectionError):
                 await response.prepare(request)
-                await self._tell(request, response)
+                await self._tell(request, response, after=self.hub.latest if last is None else self.hub.number_of(last))
             return response
 
-    async def _tell(self, request: web.Request, response: web.StreamResponse) -> None:
+    async def _tell(self, request: web.Request, response: web.StreamResponse, after: int) -> None:
         """Write what there is after what the reader has seen, until one of the two ends. Raises ConnectionError."""
-        after = self._begin(request.headers.get("Last-Event-ID", ""))
-        await self._send(request, response, f"retry: 2000\nid: {self.hub.name}-{after}\n\n".encode())
+        await self._send(request, response, f"retry: 2000\nid: {self.hub.id_of(after)}\n\n".encode())
         while not self.hub.closed:
             if self.hub.missed(after):
                 after = self.hub.latest
@@ -203,16 +131,9 @@ class Events:
         finally:
             self._stuck.discard(transport)
 
-    def _begin(self, last: str) -> int:
-        """Return the number of the event after which a reader goes on that has seen ``last``."""
-        name, _, number = last.rpartition("-")
-        if not last:
-            return self.hub.latest
-        return int(number) if name == self.hub.name and number.isascii() and number.isdigit() else -1
-
     def _written(self, event: Event) -> bytes:
         data = msgspec.json.encode(event.data).decode()
-        return f"id: {self.hub.name}-{event.number}\nevent: {event.name}\ndata: {data}\n\n".encode()
+        return f"id: {self.hub.id_of(event.number)}\nevent: {event.name}\ndata: {data}\n\n".encode()
 
     @contextmanager
     def _reader(self) -> Iterator[None]:

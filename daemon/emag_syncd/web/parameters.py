@@ -210,6 +210,12 @@ class CleanUpParameters(Parameters):
     timeout_minutes: int = Field(default=15, ge=5, le=60)
 
 
+class EventsParameters(Parameters):
+    """From where on to tell of events."""
+
+    after: str | None = Field(default=None, description="The id of an event: those after it come first")
+
+
 class ConnectionParameters(Parameters):
     """Whose way to the marketplace to try."""
 

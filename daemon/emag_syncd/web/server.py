@@ -99,7 +99,9 @@ def application(http: Http, parts: WebParts) -> web.Application:
     pages = Pages(guard.has_session)
     login, syncs, connections = Login(pages, guard), Syncs(parts), Connections(parts.accounts, parts.recorder)
     open_to_all = [*Probes(parts, guard).routes(), *Assets().routes(), *login.routes()]
-    app = web.Application(client_max_size=MOST_BODY, middlewares=[mannered, humane(pages), guarded(guard, open_to_all)])
+    app = web.Application(
+        client_max_size=MOST_BODY, middlewares=[events.noted, mannered, humane(pages), guarded(guard, open_to_all)]
+    )
     app.add_routes(
         [
             *open_to_all,

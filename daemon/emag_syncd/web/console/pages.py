@@ -17,6 +17,7 @@ from jinja2.bccache import Bucket
 from emag_syncd import __version__
 from emag_syncd.web.console import assets
 from emag_syncd.web.console.reader import LANGUAGES, Reader
+from emag_syncd.web.events import SEEN
 from emag_syncd.web.parts import API
 
 log = structlog.get_logger(__name__)
@@ -81,7 +82,7 @@ class Pages:
             "path": request.path,
             "query": request.query,
             "here": partial(address, request),
-            "events": "" if request.path == LOGIN else f"{API}/events",
+            "events": "" if request.path == LOGIN else f"{API}/events?after={request[SEEN]}",
             "has_session": self._has_session(request),
             "whole": "HX-Request" not in request.headers,
         }

@@ -133,10 +133,9 @@ function follow() {
     progressed(JSON.parse(event.data));
     soon("change");
   });
-  for (const kind of ["started", "ended", "lost"]) source.addEventListener(kind, () => {
-    soon("run");
-    soon("change"); // of what comes thick and fast not all is told, the last of it neither
-  });
+  source.addEventListener("started", () => soon("run"));
+  // Of what comes thick and fast not all is told, the last of it neither: an end brings the changes, too.
+  for (const kind of ["ended", "lost"]) source.addEventListener(kind, () => ["run", "change"].forEach(soon));
   source.addEventListener("pulse", () => soon("pulse"));
   source.addEventListener("counted", () => soon("count"));
   source.addEventListener("missed", () => all.forEach(soon));
