@@ -46,6 +46,9 @@ SEARCHES = {
     "a word that a tenth has": "monitor",
     "a word that all have": "pentru",
     "two words that many have": "telefon negru",
+    "a word that only the last account has": "cablu",
+    "two letters that a fifth has": "12",
+    "two letters that few have": "9f",
     "two letters that all have": "mo",
     "nothing that there is": "zzzzzz",
 }

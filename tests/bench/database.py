@@ -17,6 +17,19 @@ from tests.bench.measuring import Figures, family_cpu_seconds
 from tests.support.server import ADDRESS, reachable_folder, with_database
 
 LOOPBACK = "127.0.0.1"
+USUAL = {
+    "max_connections": "100",
+    "shared_buffers": "128MB",
+    "maintenance_work_mem": "64MB",
+    "max_wal_size": "1GB",
+    "wal_level": "replica",
+    "max_wal_senders": "10",
+    "max_worker_processes": "8",
+    "max_parallel_workers": "8",
+    "autovacuum_max_workers": "3",
+}
+"""What PostgreSQL has where nobody has set anything: the embedded one by itself takes less of a small machine."""
+
 SHOWN = ("server_version", "shared_buffers", "max_wal_size", "fsync", "synchronous_commit", "jit")
 """The server's settings that stand beside its figures."""
 
@@ -30,7 +43,7 @@ async def server(binaries: Path | None = None, *, on_network: bool = False) -> A
     if (url := os.environ.get(ADDRESS)) is not None:
         yield url
         return
-    settings = {"listen_addresses": LOOPBACK} if on_network else {}
+    settings = USUAL | ({"listen_addresses": LOOPBACK} if on_network else {})
     with reachable_folder() as folder:
         async with EmbeddedPostgres(folder / "postgres", binaries=binaries, settings=settings) as postgres:
             # It trusts whoever comes, but there are clients that insist on a password.

@@ -9,7 +9,7 @@ import pytest
 from emag_syncd.domain.products import SORTS, BuyButton, Place, ProductFilter, Removed, Sellable, Sort
 from emag_syncd.domain.sellability import Obstacle, obstacles
 from emag_syncd.storage import catalogue as catalogue_module
-from emag_syncd.storage.catalogue import Catalogue
+from emag_syncd.storage.catalogue import Catalogue, ProductPage, Total
 from emag_syncd.storage.database import Database
 from tests.support.offers import Connection
 
@@ -43,10 +43,15 @@ async def found(catalogue: Catalogue, wanted: ProductFilter, sort: str = "id", *
     """Return the accounts and ids of what matches; the total must say the same."""
     page, total = await catalogue.found(wanted, Sort.of(sort), limit=100, **more)
     assert (total.count, total.is_estimate) == (len(page.rows), False)
-    assert await catalogue.total(wanted) == total
-    assert await catalogue.page(wanted, Sort.of(sort), limit=100, **more) == page
-    assert page.next is None
-    return [(row["account_type"], row["emag_id"]) for row in page.rows]
+    alone = await catalogue.page(wanted, Sort.of(sort), limit=100, **more)
+    assert ids(alone) == ids(page)
+    assert page.next is alone.next is None
+    return ids(page)
+
+
+def ids(*pages: ProductPage) -> list[tuple[str, int]]:
+    """Return the accounts and ids of the products of pages."""
+    return [(row["account_type"], row["emag_id"]) for page in pages for row in page.rows]
 
 
 MAIN = ProductFilter(account="main")
@@ -98,11 +103,22 @@ async def test_products_are_filtered(catalogue: Catalogue, wanted: ProductFilter
         ("12345678", [1]),
         ("\\", []),
         ("", [1, 2, 3, 4, 5, 7]),
-        ("us", [1, 2, 3, 5, 7]),
+        ("us", [2, 3]),
+        ("c", [2, 3]),
+        ("13", [1]),
+        ("hs", [1, 5]),
+        ("s-", []),
+        ("pr 13", [1]),
+        ("hu p iphone", [1]),
+        ("u c 10", [2]),
+        (".", []),
     ],
 )
 async def test_products_are_searched(catalogue: Catalogue, search: str, ids: list[int]) -> None:
-    """Words of the name in any order, parts of a part number or key, or an EAN; nothing in a search is a wildcard."""
+    """Words of the name in any order, parts of a part number or key, or an EAN; of one or two letters, beginnings.
+
+    Nothing in a search is a wildcard.
+    """
     assert await found(catalogue, replace(MAIN, search=search)) == [("main", emag_id) for emag_id in ids]
 
 
@@ -150,7 +166,7 @@ async def test_pages_are_read_one_after_the_other(catalogue: Catalogue, sort: st
         after = Place.of(str(page.next))
     assert by_place == whole
     assert len(set(whole)) == 8
-    assert await catalogue.page(EVERYTHING, Sort.of(sort), limit=3, skip=8) == catalogue_module.ProductPage([], None)
+    assert await catalogue.page(EVERYTHING, Sort.of(sort), limit=3, skip=8) == ProductPage([], None)
 
 
 async def test_a_total_is_counted_up_to_a_bound(
@@ -159,21 +175,31 @@ async def test_a_total_is_counted_up_to_a_bound(
     """What is beyond it is the planner's estimate, and said to be one."""
     monkeypatch.setattr(catalogue_module, "COUNTED", 5)
     await sql.execute("ANALYZE emag_products")
-    total = await catalogue.total(EVERYTHING)
+    _, total = await catalogue.found(EVERYTHING, Sort(), limit=1)
     assert total.is_estimate
     assert total.count == pytest.approx(8, abs=2)
-    assert await catalogue.total(replace(MAIN, removed=Removed.YES)) == catalogue_module.Total(1, is_estimate=False)
+    _, total = await catalogue.found(replace(MAIN, removed=Removed.YES), Sort(), limit=1)
+    assert total == Total(1, is_estimate=False)
 
 
-async def test_few_and_many_matches_are_the_same_pages(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize(("most", "nearby"), [(3000, 400), (4, 400), (3, 400), (3, 0), (0, 1), (0, 0)])
+async def test_few_and_many_matches_are_the_same_pages(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, sort: str, most: int, nearby: int
+) -> None:
     """However the matches of a search are come by, they are the same in the same order, and read on the same."""
-    wanted, pages = replace(EVERYTHING, search="husă"), []
-    for few in (3000, 0):
-        monkeypatch.setattr(catalogue_module, "FEW", few)
-        first = await catalogue.page(wanted, Sort.of("-id"), limit=2)
-        second = await catalogue.page(wanted, Sort.of("-id"), limit=9, after=first.next)
-        pages.append([(row["account_type"], row["emag_id"]) for row in (*first.rows, *second.rows)])
-    assert pages[0] == pages[1] == [("main", 6), ("main", 5), ("main", 1), ("fbe", 1)]
+    wanted, order = replace(EVERYTHING, search="husă"), Sort.of(sort)
+    whole = await found(catalogue, wanted, sort)
+    assert set(whole) == {("main", 6), ("main", 5), ("main", 1), ("fbe", 1)}
+    for name, value in (("FEW", most), ("COUNTED", most), ("NEARBY", nearby)):
+        monkeypatch.setattr(catalogue_module, name, value)
+    first = await catalogue.page(wanted, order, limit=2)
+    second, total = await catalogue.found(wanted, order, limit=9, after=first.next)
+    assert ids(first, second) == whole
+    assert total == Total(4, is_estimate=False) if most >= 4 else total.is_estimate
+    assert ids(await catalogue.page(wanted, order, limit=2, skip=1)) == whole[1:3]
+    behind_all = await catalogue.page(wanted, order, limit=2, skip=4)
+    assert (behind_all.rows, behind_all.next) == ([], None)
 
 
 async def test_obstacles_are_those_of_the_filter(catalogue: Catalogue) -> None:

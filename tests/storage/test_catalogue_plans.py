@@ -8,8 +8,9 @@ import pytest
 
 from emag_syncd.domain.products import Place, ProductFilter, Sort
 from emag_syncd.storage import catalogue as catalogue_module
-from emag_syncd.storage.catalogue import COUNTED, FEW, Catalogue, matching
+from emag_syncd.storage.catalogue import COUNTED, Catalogue
 from emag_syncd.storage.database import Database
+from emag_syncd.storage.matching import matching
 from emag_syncd.storage.queries import catalogue as sql
 from tests.storage.test_plans import Explaining
 from tests.support.offers import Connection
@@ -56,14 +57,18 @@ async def indexes(database: Database, query: Any, *, gather: bool = False, **val
     return {node["Index Name"] for node in explaining.nodes if "Index Name" in node}
 
 
-@pytest.mark.parametrize("search", ["098f6bcd4621d373", "cade 4fd9", "PN-2999", "D098F6BCD", "5940000012345"])
+@pytest.mark.parametrize(
+    "search", ["098f6bcd4621d373", "cade 4fd9", "PN-2999", "D098F6BCD", "5940000012345", "x9", "ab 4f", "7"]
+)
 async def test_a_search_asks_the_index(filled: Database, search: str) -> None:
     """Names, part numbers, keys and EANs are all found by one index, and so counted, whatever else is filtered."""
     for wanted in (ProductFilter(search=search), replace(MAIN, search=search, status=1, in_stock=True)):
         values = matching(wanted)
-        assert WORDS in await indexes(filled, sql.page, gather=True, **values, **FIRST, **BY_ID)
-        assert WORDS in await indexes(filled, sql.count_up_to, gather=True, **values, most=FEW + 1)
-        assert WORDS in await indexes(filled, sql.count_up_to, **values, most=COUNTED + 1)
+        for query in (sql.gathered, sql.gathered_descending):
+            used = await indexes(filled, query, gather=True, **values, **FIRST, **BY_ID, most=COUNTED + 1)
+            assert used == {WORDS, PRIMARY}
+        for query in (sql.page, sql.page_descending):
+            assert await indexes(filled, query, gather=True, **values, **FIRST, **BY_ID) == {WORDS}
 
 
 async def test_pages_by_id_follow_the_primary_key(filled: Database) -> None:
@@ -73,6 +78,9 @@ async def test_pages_by_id_follow_the_primary_key(filled: Database) -> None:
             after = {**FIRST, "after_id": 20_000, "after_account": "main"}
             for where in (FIRST, after):
                 assert await indexes(filled, query, **matching(wanted), **where, **BY_ID) == {PRIMARY}
+    for query in (sql.nearby, sql.nearby_descending):
+        values = {**matching(replace(MAIN, search="Produs")), **after, **BY_ID, "nearby": 20_000}
+        assert await indexes(filled, query, **values) == {PRIMARY}
 
 
 async def test_changes_are_found_by_their_ids(filled: Database) -> None:
@@ -85,38 +93,64 @@ async def test_changes_are_found_by_their_ids(filled: Database) -> None:
     assert await indexes(filled, sql.settled) == {"emag_product_changes_pkey"}
 
 
-async def test_only_a_rare_text_is_gathered(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The planner can't tell what is rare, and would go through all products for it: it is told. Else it chooses."""
-    told: list[str] = []
-
-    async def page(conn: Any, **_: Any) -> AsyncIterator[Any]:
-        told.append(await conn.fetchval("SHOW enable_indexscan"))
-        for row in list[Any]():
-            yield row
-
-    monkeypatch.setattr(sql, "page", page)
-    for search in ("PN-29999", "Produs", None):
-        await Catalogue(filled).page(ProductFilter(search=search), Sort(), limit=50)
-    assert told == ["off", "on", "on"]
-
-
-@pytest.mark.parametrize(("search", "told"), [("PN-29999", "off"), ("Produs", "on"), ("PN", "on"), (None, "on")])
-async def test_what_is_common_or_short_is_counted_in_passing(
-    filled: Database, monkeypatch: pytest.MonkeyPatch, search: str | None, told: str
-) -> None:
-    """The index would find every one of the products for a word that all have, and can't find two letters at all."""
-    monkeypatch.setattr(catalogue_module, "COMMON", 10_000)
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Listen to which queries are asked for products, and whether they are told to gather them by index."""
     heard: list[str] = []
-    count = sql.count_up_to
 
-    async def counted(conn: Any, **values: Any) -> int:
-        heard.append(await conn.fetchval("SHOW enable_seqscan"))
-        return int(await count(conn, **values))
+    def listening(name: str) -> Any:
+        query = getattr(sql, name)
 
-    monkeypatch.setattr(sql, "count_up_to", counted)
-    page, total = await Catalogue(filled).found(ProductFilter(search=search), Sort(), limit=50)
-    assert heard == [told]
-    assert len(page.rows) == min(50, total.count)
+        async def listened(conn: Any, **values: Any) -> AsyncIterator[Any]:
+            gathers = await conn.fetchval("SHOW enable_indexscan") == "off"
+            heard.append(f"{name}, all by index" if gathers else name)
+            async for row in query(conn, **values):
+                yield row
+
+        return listened
+
+    for name in ("page", "nearby", "gathered"):
+        for whole_name in (name, f"{name}_descending"):
+            monkeypatch.setattr(sql, whole_name, listening(whole_name))
+    return heard
+
+
+GATHERED = "gathered, all by index"
+
+
+@pytest.mark.parametrize(
+    ("search", "sort", "expected"),
+    [
+        ("PN-29999", "id", [GATHERED]),
+        ("PN-29999", "-sale_price", ["gathered_descending, all by index"]),
+        ("Produs", "id", [GATHERED, "nearby"]),
+        ("Produs", "-id", ["gathered_descending, all by index", "nearby_descending", "page_descending, all by index"]),
+        ("Produs", "name", [GATHERED, "page, all by index"]),
+        ("final", "id", [GATHERED, "nearby", "page, all by index"]),
+        ("pr", "id", [GATHERED, "nearby"]),
+        (None, "id", ["page"]),
+        ("--", "id", ["page"]),
+    ],
+)
+async def test_what_is_rare_is_gathered(
+    filled: Database, sql: Connection, asked: list[str], search: str | None, sort: str, expected: list[str]
+) -> None:
+    """What many match is met soon on the way through the products in their order; where it is not, all are gathered."""
+    await sql.execute("UPDATE emag_products SET name = 'La final' WHERE account_type = 'main' AND emag_id > 20000")
+    page = await Catalogue(filled).page(ProductFilter(search=search), Sort.of(sort), limit=10)
+    assert asked == expected
+    assert len(page.rows) == {"PN-29999": 1, "--": 0}.get(search or "", 10)
+
+
+async def test_what_is_common_is_met_in_passing(
+    filled: Database, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index would find every one of the products for a word that all have."""
+    monkeypatch.setattr(catalogue_module, "COMMON", 10_000)
+    page, total = await Catalogue(filled).found(ProductFilter(search="Produs"), Sort(), limit=50)
+    assert asked == ["page"]
+    assert (len(page.rows), total.is_estimate) == (50, True)
+    assert total.count == pytest.approx(30_000, rel=0.1)
 
 
 async def test_what_has_no_index_is_noticed(filled: Database) -> None:

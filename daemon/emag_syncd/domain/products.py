@@ -99,7 +99,8 @@ class Place:
 class ProductFilter:
     """Which products are meant: those for which all that is given holds.
 
-    ``search`` is words of the name, in any order, or a part of a part number or of a part number key, or an EAN.
+    ``search`` is words of the name, in any order, or a part of a part number or of a part number key, or an EAN. Of one
+    or two letters it is beginnings of words and of part numbers.
     ``obstacle`` is one reason why an offer does not sell. ``validation_status`` is the marketplace's number.
     """
 

@@ -11,21 +11,21 @@ from asyncpg import Record
 
 from emag_syncd.domain.changes import ChangeKind
 from emag_syncd.domain.products import Key, Place, ProductFilter, Sort
-from emag_syncd.domain.sellability import SALEABLE, SELLING_TRANSLATION, SELLING_VALIDATION
 from emag_syncd.storage.connections import Connection, Connections
+from emag_syncd.storage.matching import is_indexed, matching
 from emag_syncd.storage.queries import catalogue as sql
 
-COUNTED = 10_000
+COUNTED = 20_000
 """Up to so many products a total is counted; what is above is what the planner thinks, which costs nothing."""
 
 FEW = 3000
-"""Up to so many products are sorted at once when they are searched."""
+"""Up to so many products are sorted at once when they are searched for batch after batch."""
 
-COMMON = 20 * COUNTED
-"""What so many products are thought to match is counted by going through them: as many are found soon enough."""
+NEARBY = 400
+"""For each product that is to be found so many are passed before all that match are found by index and sorted."""
 
-INDEXED = 3
-"""Letters that a word needs for the index on words to tell where it occurs."""
+COMMON = 10 * COUNTED
+"""What so many products are thought to match is found by going through them: as many are met soon enough."""
 
 REMEDY = (
     "let a superuser run: CREATE EXTENSION IF NOT EXISTS pg_trgm; CREATE INDEX CONCURRENTLY emag_products_by_words"
@@ -74,27 +74,25 @@ class Catalogue:
 
         ``after`` must be of the same order. Rows have every column but ``raw`` and the hashes.
         """
+        asked = _Asked(matching(wanted), sort, limit, skip, after)
         async with self._planned() as conn:
-            conditions = matching(wanted)
-            if conditions["term"]:
-                await _counted(conn, conditions, most=FEW + 1)
-            return await _page(conn, conditions, sort, limit=limit, skip=skip, after=after)
+            return (await _gathered(conn, asked, most=FEW)).page or await _page(conn, asked)
 
     async def found(
         self, wanted: ProductFilter, sort: Sort, *, limit: int, skip: int = 0, after: Place | None = None
     ) -> tuple[ProductPage, Total]:
         """Return what ``page`` does, and how many products match: what both have to find out is found out once."""
+        asked = _Asked(matching(wanted), sort, limit, skip, after)
         async with self._planned() as conn:
-            conditions = matching(wanted)
-            count = await _counted(conn, conditions, most=COUNTED + 1)
-            page = await _page(conn, conditions, sort, limit=limit, skip=skip, after=after)
-            return page, await _total(conn, conditions, count)
-
-    async def total(self, wanted: ProductFilter) -> Total:
-        """Return how many products match."""
-        async with self._planned() as conn:
-            conditions = matching(wanted)
-            return await _total(conn, conditions, await _counted(conn, conditions, most=COUNTED + 1))
+            gathered = await _gathered(conn, asked, most=COUNTED)
+            page = gathered.page or await _page(conn, asked)
+            count = gathered.count
+            if count is None:
+                count = int(await sql.count_up_to(conn, **asked.conditions, most=COUNTED + 1))
+            if count <= COUNTED:
+                return page, Total(count, is_estimate=False)
+            estimate = gathered.estimate or await _estimated(conn, asked.conditions)
+            return page, Total(max(count, estimate), is_estimate=True)
 
     async def one(self, account: str, emag_id: int) -> Record | None:
         """Return a product with its ``raw``, as JSON, removed ones too."""
@@ -174,20 +172,73 @@ class Catalogue:
             yield conn
 
 
-async def _counted(conn: Connection, conditions: Mapping[str, Any], *, most: int) -> int:
-    """Count what matches, up to ``most``; then let few matches be gathered, and many be met in order.
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A part of the products that match, in an order."""
 
-    The planner can tell which text is common, but not how rare another is: it would go through a million products for
-    the fifty that it expects.
+    conditions: Mapping[str, Any]
+    sort: Sort
+    limit: int
+    skip: int
+    after: Place | None
+
+    async def rows(self, conn: Connection, query: Any, **more: Any) -> list[Record]:
+        """Return what a query finds, and one row more where more follow."""
+        place = {**_after(self.after), "key": self.sort.key, "kind": _KINDS.get(self.sort.key, "number")}
+        found = query(conn, **self.conditions, **place, limit=self.limit + 1, skip=self.skip, **more)
+        return [row async for row in found]
+
+    def page(self, rows: list[Record]) -> ProductPage:
+        """Return what was asked for of these rows."""
+        is_last = len(rows) <= self.limit
+        rows = rows[: self.limit]
+        return ProductPage(rows, None if is_last else _place(self.sort, rows[-1]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    """What the index has found of what is searched for, if it was asked at all."""
+
+    estimate: int | None = None
+    """How many match, by what the planner thinks."""
+    count: int | None = None
+    """How many were found: one more than those that may be gathered, where there are more."""
+    page: ProductPage | None = None
+
+
+async def _gathered(conn: Connection, asked: _Asked, *, most: int) -> _Gathered:
+    """Find what is searched for by index, and the page of it.
+
+    Where more than ``most`` match there are enough on the way through the products in their order, most often soon;
+    else all that match are gathered and sorted, too.
     """
-    words = (conditions["term"] or "").split()
-    gathered = any(len(word) >= INDEXED for word in words) and await _estimated(conn, conditions) <= COMMON
-    if gathered:
-        await sql.gather(conn, gather=True)
-    count = int(await sql.count_up_to(conn, **conditions, most=most))
-    if gathered and count > FEW:
+    if not is_indexed(asked.conditions):
+        return _Gathered()
+    # The planner can tell which text is common, but not how rare another is: it would go through a million products for
+    # the fifty that it expects.
+    estimate = await _estimated(conn, asked.conditions)
+    if estimate > COMMON:
+        return _Gathered(estimate)
+    await sql.gather(conn, gather=True)
+    query = sql.gathered_descending if asked.sort.descending else sql.gathered
+    rows = await asked.rows(conn, query, most=most + 1)
+    count, rows = rows[0]["found"], [row for row in rows if row["emag_id"] is not None]
+    if count <= most:
+        return _Gathered(estimate, count, asked.page(rows))
+    if asked.sort.key is Key.ID:
         await sql.gather(conn, gather=False)
-    return count
+        if page := await _nearby(conn, asked):
+            return _Gathered(estimate, count, page)
+        await sql.gather(conn, gather=True)
+    return _Gathered(estimate, count, await _page(conn, asked))
+
+
+async def _nearby(conn: Connection, asked: _Asked) -> ProductPage | None:
+    """Return the page if it is full soon on the way through the products in their order."""
+    wanted = asked.skip + asked.limit + 1
+    query = sql.nearby_descending if asked.sort.descending else sql.nearby
+    page = asked.page(await asked.rows(conn, query, nearby=NEARBY * wanted))
+    return page if page.next else None
 
 
 async def _estimated(conn: Connection, conditions: Mapping[str, Any]) -> int:
@@ -196,57 +247,12 @@ async def _estimated(conn: Connection, conditions: Mapping[str, Any]) -> int:
     return int(plan[0]["Plan"]["Plan Rows"])
 
 
-async def _page(
-    conn: Connection, conditions: Mapping[str, Any], sort: Sort, *, limit: int, skip: int, after: Place | None
-) -> ProductPage:
-    query = sql.page_descending if sort.descending else sql.page
-    place = {**_after(after), "key": sort.key, "kind": _KINDS.get(sort.key, "number")}
-    rows = [row async for row in query(conn, **conditions, **place, limit=limit + 1, skip=skip)]
-    is_last = len(rows) <= limit
-    rows = rows[:limit]
-    return ProductPage(rows, None if is_last else _place(sort, rows[-1]))
-
-
-async def _total(conn: Connection, conditions: Mapping[str, Any], count: int) -> Total:
-    """Return the total: what was counted, or what the planner thinks where that was not all."""
-    if count <= COUNTED:
-        return Total(count, is_estimate=False)
-    return Total(max(count, await _estimated(conn, conditions)), is_estimate=True)
+async def _page(conn: Connection, asked: _Asked) -> ProductPage:
+    return asked.page(await asked.rows(conn, sql.page_descending if asked.sort.descending else sql.page))
 
 
 def _place(sort: Sort, row: Record) -> Place:
     return Place(str(sort), row["place"], row["account_type"], row["emag_id"])
-
-
-def matching(wanted: ProductFilter) -> dict[str, Any]:
-    """Return the values of the conditions that a filter is."""
-    words = sorted((wanted.search or "").split(), key=len, reverse=True)
-    patterns = [_containing(word) for word in words]
-    term = " ".join((wanted.search or "").split()) or None
-    return {
-        "account": wanted.account,
-        "status": wanted.status,
-        "sellable": wanted.sellable,
-        "obstacle": wanted.obstacle,
-        "in_stock": wanted.in_stock,
-        "validation_status": wanted.validation_status,
-        "buy_button": wanted.buy_button,
-        "removed": wanted.removed,
-        "term": term,
-        # The longest words are the rarest, and those that an index is asked for.
-        "first_word": patterns[0] if patterns else None,
-        "second_word": patterns[1] if patterns[1:] else None,
-        "more_words": patterns[2:],
-        "part": term and _containing(term),
-        "saleable": SALEABLE,
-        "selling_validation": sorted(SELLING_VALIDATION),
-        "selling_translation": sorted(SELLING_TRANSLATION),
-    }
-
-
-def _containing(text: str) -> str:
-    escaped = text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-    return f"%{escaped}%"
 
 
 def _after(place: Place | None) -> dict[str, Any]:

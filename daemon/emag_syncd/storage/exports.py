@@ -12,7 +12,8 @@ from asyncpg import Record
 
 from emag_syncd.domain.offers import COLUMNS
 from emag_syncd.domain.products import Place, ProductFilter, Removed, Sort
-from emag_syncd.storage.catalogue import Catalogue, matching
+from emag_syncd.storage.catalogue import Catalogue
+from emag_syncd.storage.matching import matching
 from emag_syncd.storage.queries import catalogue as sql
 
 BATCH = 500

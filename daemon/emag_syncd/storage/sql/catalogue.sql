@@ -14,42 +14,115 @@ FROM (SELECT CASE WHEN :gather::boolean THEN 'off' ELSE 'on' END AS switch) AS s
 -- name: page
 SELECT
     /* columns */,
-    coalesce(k.words, k.number::text, k.moment::text) AS place
+    /* place */
 FROM emag_products AS p
 /* keys */
 WHERE
     /* matching */
-    AND CASE
-        WHEN :after_id::bigint IS NULL THEN true
-        WHEN :kind::text = 'words' THEN (k.words, p.account_type, p.emag_id) > (:after_value::text, :after_account, :after_id)
-        WHEN :kind::text = 'number'
-            THEN (k.number, p.account_type, p.emag_id) > (:after_value::text::numeric, :after_account, :after_id)
-        WHEN :kind::text = 'moment'
-            THEN (k.moment, p.account_type, p.emag_id) > (:after_value::text::timestamptz, :after_account, :after_id)
-        ELSE (p.account_type, p.emag_id) > (:after_account, :after_id)
-    END
-ORDER BY k.words, k.number, k.moment, p.account_type, p.emag_id
+    AND /* behind */
+ORDER BY /* order */
 LIMIT :limit OFFSET :skip;
 
 -- name: page_descending
 SELECT
     /* columns */,
-    coalesce(k.words, k.number::text, k.moment::text) AS place
+    /* place */
 FROM emag_products AS p
 /* keys */
 WHERE
     /* matching */
-    AND CASE
-        WHEN :after_id::bigint IS NULL THEN true
-        WHEN :kind::text = 'words' THEN (k.words, p.account_type, p.emag_id) < (:after_value::text, :after_account, :after_id)
-        WHEN :kind::text = 'number'
-            THEN (k.number, p.account_type, p.emag_id) < (:after_value::text::numeric, :after_account, :after_id)
-        WHEN :kind::text = 'moment'
-            THEN (k.moment, p.account_type, p.emag_id) < (:after_value::text::timestamptz, :after_account, :after_id)
-        ELSE (p.account_type, p.emag_id) < (:after_account, :after_id)
-    END
-ORDER BY k.words DESC, k.number DESC, k.moment DESC, p.account_type DESC, p.emag_id DESC
+    AND /* behind_descending */
+ORDER BY /* order_descending */
 LIMIT :limit OFFSET :skip;
+
+-- name: nearby
+-- What of the page is among the next so many products by account and id.
+SELECT
+    /* columns */,
+    /* place */
+FROM (
+    SELECT p.*
+    FROM emag_products AS p
+    /* keys */
+    WHERE (:account::text IS NULL OR p.account_type = :account) AND /* behind */
+    ORDER BY /* order */
+    LIMIT :nearby
+) AS p
+/* keys */
+WHERE
+    /* matching */
+ORDER BY /* order */
+LIMIT :limit OFFSET :skip;
+
+-- name: nearby_descending
+SELECT
+    /* columns */,
+    /* place */
+FROM (
+    SELECT p.*
+    FROM emag_products AS p
+    /* keys */
+    WHERE (:account::text IS NULL OR p.account_type = :account) AND /* behind_descending */
+    ORDER BY /* order_descending */
+    LIMIT :nearby
+) AS p
+/* keys */
+WHERE
+    /* matching */
+ORDER BY /* order_descending */
+LIMIT :limit OFFSET :skip;
+
+-- name: gathered
+-- The same page out of the first so many that match, and how many those are; all products of the page where they are no
+-- more than so many.
+WITH found AS MATERIALIZED (
+    SELECT p.account_type, p.emag_id, k.words, k.number, k.moment
+    FROM emag_products AS p
+    /* keys */
+    WHERE
+        /* matching */
+    LIMIT :most
+), page AS (
+    SELECT p.*
+    FROM found AS p
+    CROSS JOIN LATERAL (SELECT p.words, p.number, p.moment) AS k
+    WHERE /* behind */
+    ORDER BY /* order */
+    LIMIT :limit OFFSET :skip
+)
+SELECT
+    /* columns */,
+    /* place */,
+    counted.found
+FROM (SELECT count(*) AS found FROM found) AS counted
+LEFT JOIN page AS k ON true
+LEFT JOIN emag_products AS p ON p.account_type = k.account_type AND p.emag_id = k.emag_id
+ORDER BY /* order */;
+
+-- name: gathered_descending
+WITH found AS MATERIALIZED (
+    SELECT p.account_type, p.emag_id, k.words, k.number, k.moment
+    FROM emag_products AS p
+    /* keys */
+    WHERE
+        /* matching */
+    LIMIT :most
+), page AS (
+    SELECT p.*
+    FROM found AS p
+    CROSS JOIN LATERAL (SELECT p.words, p.number, p.moment) AS k
+    WHERE /* behind_descending */
+    ORDER BY /* order_descending */
+    LIMIT :limit OFFSET :skip
+)
+SELECT
+    /* columns */,
+    /* place */,
+    counted.found
+FROM (SELECT count(*) AS found FROM found) AS counted
+LEFT JOIN page AS k ON true
+LEFT JOIN emag_products AS p ON p.account_type = k.account_type AND p.emag_id = k.emag_id
+ORDER BY /* order_descending */;
 
 -- name: count_up_to$
 SELECT count(*) FROM (

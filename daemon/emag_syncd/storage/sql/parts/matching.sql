@@ -27,9 +27,11 @@
     AND (
         :term::text IS NULL
         OR (
-            p.name ILIKE :first_word
+            (:first_word::text IS NULL OR p.name ILIKE :first_word)
             AND (:second_word::text IS NULL OR p.name ILIKE :second_word)
             AND p.name ILIKE ALL (:more_words::text[])
+            AND (:first_beginning::text IS NULL OR p.name ~* :first_beginning)
+            AND p.name ~* ALL (:more_beginnings::text[])
         )
         OR p.part_number ILIKE :part
         OR p.part_number_key ILIKE :part

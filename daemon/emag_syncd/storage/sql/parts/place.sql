@@ -1,0 +1,1 @@
+coalesce(k.words, k.number::text, k.moment::text) AS place
