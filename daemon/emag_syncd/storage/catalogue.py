@@ -15,16 +15,13 @@ from emag_syncd.storage.connections import Connection, Connections
 from emag_syncd.storage.matching import is_indexed, matching
 from emag_syncd.storage.queries import catalogue as sql
 
-COUNTED = 20_000
+COUNTED = 15_000
 """Up to so many products a total is counted; what is above is what the planner thinks, which costs nothing."""
-
-FEW = 3000
-"""Up to so many products are sorted at once when they are searched for batch after batch."""
 
 NEARBY = 400
 """For each product that is to be found so many are passed before all that match are found by index and sorted."""
 
-COMMON = 10 * COUNTED
+COMMON = 200_000
 """What so many products are thought to match is found by going through them: as many are met soon enough."""
 
 REMEDY = (
@@ -76,7 +73,7 @@ class Catalogue:
         """
         asked = _Asked(matching(wanted), sort, limit, skip, after)
         async with self._planned() as conn:
-            return (await _gathered(conn, asked, most=FEW)).page or await _page(conn, asked)
+            return (await _gathered(conn, asked, counting=False)).page or await _page(conn, asked)
 
     async def found(
         self, wanted: ProductFilter, sort: Sort, *, limit: int, skip: int = 0, after: Place | None = None
@@ -84,7 +81,7 @@ class Catalogue:
         """Return what ``page`` does, and how many products match: what both have to find out is found out once."""
         asked = _Asked(matching(wanted), sort, limit, skip, after)
         async with self._planned() as conn:
-            gathered = await _gathered(conn, asked, most=COUNTED)
+            gathered = await _gathered(conn, asked, counting=True)
             page = gathered.page or await _page(conn, asked)
             count = gathered.count
             if count is None:
@@ -206,11 +203,10 @@ class _Gathered:
     page: ProductPage | None = None
 
 
-async def _gathered(conn: Connection, asked: _Asked, *, most: int) -> _Gathered:
-    """Find what is searched for by index, and the page of it.
+async def _gathered(conn: Connection, asked: _Asked, *, counting: bool) -> _Gathered:
+    """Find what is searched for by index: the page, and, if that is asked for, how many match.
 
-    Where more than ``most`` match there are enough on the way through the products in their order, most often soon;
-    else all that match are gathered and sorted, too.
+    Where many match a page of them is soon full on the way through the products in their order, most often.
     """
     if not is_indexed(asked.conditions):
         return _Gathered()
@@ -219,18 +215,16 @@ async def _gathered(conn: Connection, asked: _Asked, *, most: int) -> _Gathered:
     estimate = await _estimated(conn, asked.conditions)
     if estimate > COMMON:
         return _Gathered(estimate)
-    await sql.gather(conn, gather=True)
+    page = await _nearby(conn, asked) if estimate > COUNTED and asked.sort.key is Key.ID else None
+    if page and not counting:
+        return _Gathered(estimate, page=page)
+    await sql.gather(conn)
     query = sql.gathered_descending if asked.sort.descending else sql.gathered
-    rows = await asked.rows(conn, query, most=most + 1)
+    rows = await asked.rows(conn, query, most=COUNTED + 1)
     count, rows = rows[0]["found"], [row for row in rows if row["emag_id"] is not None]
-    if count <= most:
-        return _Gathered(estimate, count, asked.page(rows))
-    if asked.sort.key is Key.ID:
-        await sql.gather(conn, gather=False)
-        if page := await _nearby(conn, asked):
-            return _Gathered(estimate, count, page)
-        await sql.gather(conn, gather=True)
-    return _Gathered(estimate, count, await _page(conn, asked))
+    if count <= COUNTED:
+        page = asked.page(rows)
+    return _Gathered(estimate, count, page or await _page(conn, asked))
 
 
 async def _nearby(conn: Connection, asked: _Asked) -> ProductPage | None:

@@ -7,9 +7,8 @@
 SET LOCAL plan_cache_mode = force_custom_plan;
 
 -- name: gather!
--- Whether matches are to be gathered by index and sorted, instead of going through all in order until there are enough.
-SELECT set_config('enable_indexscan', switch, true), set_config('enable_seqscan', switch, true)
-FROM (SELECT CASE WHEN :gather::boolean THEN 'off' ELSE 'on' END AS switch) AS s;
+-- Have matches gathered by index and sorted, instead of going through all in order until there are enough.
+SELECT set_config('enable_indexscan', 'off', true), set_config('enable_seqscan', 'off', true);
 
 -- name: page
 SELECT
