@@ -27,14 +27,14 @@ async def test_pages_that_bring_nothing_new_share_a_commit() -> None:
         PageSizer(10),
         stop=asyncio.get_running_loop().create_future(),
         backoff=lambda _rounds, _error: 0.0,
-        ceiling=30,
+        ceiling=60,
         max_attempts=1,
     )
     unchanged = iter([False, True, True, False, True])
     sizes: list[int] = []
-    async with aclosing(reader.pages(Worklist([Span(0, 290)]))) as pages:
+    async with aclosing(reader.pages(Worklist([Span(0, 590)]))) as pages:
         async for fetched in pages:
             sizes.append(len(fetched))
             reader.merged(unchanged=next(unchanged, True))
             reader.written(len(fetched))
-    assert sizes == [2, 2, 4, 4, 2, 4, 4, 4, 3]
+    assert sizes == [2, 2, 12, 12, 2, 12, 12, 5]

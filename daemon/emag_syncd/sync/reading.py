@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 PAGES_AT_ONCE = 2
 """How many pages that wait are merged at once: more would hold up the event loop, and take more memory."""
 
-UNCHANGED_AT_ONCE = 4
+UNCHANGED_AT_ONCE = 12
 """How many where the last ones brought nothing new: such pages are not decoded, and share one small commit."""
 
 MOST_HOLES = 4
