@@ -198,8 +198,9 @@ async def test_few_and_many_matches_are_the_same_pages(
     assert ids(first, second) == whole
     assert total == Total(4, is_estimate=False) if most >= 4 else total.is_estimate
     assert ids(await catalogue.page(wanted, order, limit=2, skip=1)) == whole[1:3]
-    behind_all = await catalogue.page(wanted, order, limit=2, skip=4)
-    assert (behind_all.rows, behind_all.next) == ([], None)
+    for skip in (4, 2**63 - 1):
+        behind_all, _ = await catalogue.found(wanted, order, limit=2, skip=skip)
+        assert (behind_all.rows, behind_all.next) == ([], None)
 
 
 async def test_obstacles_are_those_of_the_filter(catalogue: Catalogue) -> None:

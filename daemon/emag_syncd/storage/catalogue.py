@@ -22,7 +22,8 @@ NEARBY = 400
 """For each product that is to be found so many are passed before all that match are found by index and sorted."""
 
 COMMON = 200_000
-"""What so many products are thought to match is found by going through them: as many are met soon enough."""
+"""What so many products are thought to match is found by going through them: as many are met soon enough. And no more
+than so many are ever passed before the index is asked."""
 
 REMEDY = (
     "let a superuser run: CREATE EXTENSION IF NOT EXISTS pg_trgm; CREATE INDEX CONCURRENTLY emag_products_by_words"
@@ -229,9 +230,9 @@ async def _gathered(conn: Connection, asked: _Asked, *, counting: bool) -> _Gath
 
 async def _nearby(conn: Connection, asked: _Asked) -> ProductPage | None:
     """Return the page if it is full soon on the way through the products in their order."""
-    wanted = asked.skip + asked.limit + 1
+    nearby = min(NEARBY * (asked.skip + asked.limit + 1), COMMON)
     query = sql.nearby_descending if asked.sort.descending else sql.nearby
-    page = asked.page(await asked.rows(conn, query, nearby=NEARBY * wanted))
+    page = asked.page(await asked.rows(conn, query, nearby=nearby))
     return page if page.next else None
 
 
