@@ -1,6 +1,7 @@
 """The SQL of this package: named queries in ``sql/*.sql``, a namespace a file.
 
-Where a query has ``/* NAME */``, what ``sql/parts/NAME.sql`` holds stands in its place: what several queries share.
+Where a query has ``/* NAME */``, what ``sql/parts/NAME.sql`` holds stands in its place: what several queries share; or
+a word that is given here, where the same queries are wanted in several ways.
 """
 
 import re
@@ -12,23 +13,33 @@ import aiosql
 _FOLDER = files("emag_syncd.storage") / "sql"
 
 
-def _load(name: str) -> Any:
+def _load(*texts: str) -> Any:
     # A query is an attribute that aiosql makes at run time.
-    text = (_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
-    whole = re.sub(r"/\* (\w+) \*/", lambda found: _part(found[1]), text)
-    return aiosql.from_str(whole, "asyncpg", mandatory_parameters=False)
+    return aiosql.from_str("\n".join(texts), "asyncpg", mandatory_parameters=False)
 
 
-def _part(name: str) -> str:
-    return (_FOLDER / "parts" / f"{name}.sql").read_text(encoding="utf-8").rstrip()
+def _text(name: str, **words: str) -> str:
+    def whole(text: str) -> str:
+        return re.sub(r"/\* (\w+) \*/", lambda found: part(found[1]), text)
+
+    def part(name: str) -> str:
+        if name in words:
+            return words[name]
+        return whole((_FOLDER / "parts" / f"{name}.sql").read_text(encoding="utf-8").rstrip())
+
+    return whole((_FOLDER / f"{name}.sql").read_text(encoding="utf-8"))
 
 
-ledger = _load("ledger")
-scans = _load("scans")
-mirror = _load("mirror")
-calls = _load("calls")
-budgets = _load("budgets")
-outbox = _load("outbox")
-history = _load("history")
-retention = _load("retention")
-catalogue = _load("catalogue")
+ledger = _load(_text("ledger"))
+scans = _load(_text("scans"))
+mirror = _load(_text("mirror"))
+calls = _load(_text("calls"))
+budgets = _load(_text("budgets"))
+outbox = _load(_text("outbox"))
+history = _load(_text("history"))
+retention = _load(_text("retention"))
+catalogue = _load(
+    _text("catalogue"),
+    _text("pages", way="", beyond=">", direction=""),
+    _text("pages", way="_descending", beyond="<", direction=" DESC"),
+)

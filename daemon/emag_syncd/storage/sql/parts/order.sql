@@ -1,1 +1,1 @@
-k.words, k.number, k.moment, p.account_type, p.emag_id
+k.words/* direction */, k.number/* direction */, k.moment/* direction */, p.account_type/* direction */, p.emag_id/* direction */

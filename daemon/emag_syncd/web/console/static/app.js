@@ -134,7 +134,7 @@ function follow() {
     soon("change");
   });
   source.addEventListener("started", () => soon("run"));
-  // Of what comes thick and fast not all is told, the last of it neither: an end brings the changes, too.
+  // The last pages of another process's run are told of by its end alone.
   for (const kind of ["ended", "lost"]) source.addEventListener(kind, () => ["run", "change"].forEach(soon));
   source.addEventListener("pulse", () => soon("pulse"));
   source.addEventListener("counted", () => soon("count"));
