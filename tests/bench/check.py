@@ -1,7 +1,8 @@
 """What got worse since the last release, by more than the noise: ``make bench-check``.
 
 Compares what does not depend much on the machine: ratios to the bare loops of the same run, bytes, memory, and shares
-of the marketplace's budget. Exit code 1 when something got worse, 2 when there is nothing to compare.
+of the marketplace's budget. It does depend on PostgreSQL: loads are compared where both were on the same major version
+with the same compressions. Exit code 1 when something got worse, 2 when there is nothing to compare.
 """
 
 import argparse
@@ -67,6 +68,8 @@ def compared(what: str, then: Spread, now: Spread, figure: Figure) -> Comparison
 def comparisons(then: Results, now: Results) -> Iterator[Comparison]:
     """Compare whatever both have: loads by catalogue, load and figure, budgets by case."""
     for offers, before, after in _both(then, now, LOADS):
+        if _server(before) != _server(after):
+            continue
         loads = {load for one in before["rounds"] for load in one}
         for load in sorted(loads):
             for figure in FIGURES:
@@ -84,19 +87,36 @@ def _both(then: Results, now: Results, section: str) -> Iterator[tuple[str, Any,
     return ((part, before[part], after[part]) for part in before if part in after)
 
 
+def _server(part: dict[str, Any]) -> tuple[str, str]:
+    """Return the major version of the PostgreSQL of a measurement, and its compressions."""
+    postgres = part["about"]["postgres"]
+    return postgres["server_version"].partition(".")[0], postgres["compressions"]
+
+
+def servers(results: Results) -> str:
+    """Return which PostgreSQL loads were measured on, in words."""
+    found = {_server(part) for part in results.get(LOADS, {}).values()}
+    return (
+        " and ".join(f"PostgreSQL {version} with {compressions}" for version, compressions in sorted(found)) or "none"
+    )
+
+
 def main(arguments: Sequence[str]) -> int:
     """Print what was compared, what is worse first; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.check", description=__doc__)
     parser.add_argument("results", type=Path, help="what make bench wrote")
     parser.add_argument("--baseline", type=Path, default=BASELINE, help="what to compare with")
     options = parser.parse_args(arguments)
-    found = list(comparisons(read(options.baseline), read(options.results)))
+    then, now = read(options.baseline), read(options.results)
+    found = list(comparisons(then, now))
     if not found:
         sys.stderr.write(
-            f"{options.results} and {options.baseline} have no figure in common;"
-            " measure the same catalogues and loads: make bench\n"
+            f"{options.results} and {options.baseline} have no figure in common; measure the same catalogues and loads"
+            f' on the same PostgreSQL (now {servers(now)}, then {servers(then)}): make bench ARGS="--postgres FOLDER"\n'
         )
         return 2
+    if servers(then) != servers(now):
+        sys.stdout.write(f"loads not compared: measured on {servers(now)}, the last release's on {servers(then)}\n")
     for one in sorted(found, key=lambda one: not one.is_worse):
         sys.stdout.write(one.text() + "\n")
     worse = sum(one.is_worse for one in found)

@@ -32,6 +32,8 @@ USUAL = {
 
 SHOWN = ("server_version", "shared_buffers", "max_wal_size", "fsync", "synchronous_commit", "jit")
 """The server's settings that stand beside its figures."""
+COMPRESSIONS = "SELECT array_to_string(enumvals, ', ') FROM pg_settings WHERE name = 'default_toast_compression'"
+"""What it was built with: our tables take lz4 where it is there, as the bare loops' do not."""
 
 
 @asynccontextmanager
@@ -72,7 +74,8 @@ async def describe(dsn: str) -> dict[str, str]:
     """Return the settings of the server that matter to its figures."""
     conn = await asyncpg.connect(dsn)
     try:
-        return {name: await conn.fetchval("SELECT current_setting($1)", name) for name in SHOWN}
+        said = {name: await conn.fetchval("SELECT current_setting($1)", name) for name in SHOWN}
+        return said | {"compressions": await conn.fetchval(COMPRESSIONS)}
     finally:
         await conn.close()
 

@@ -44,7 +44,7 @@ def _about(part: dict[str, Any]) -> str:
         f"`{about['command']}`, commit {about['commit'] or 'unknown'}, {about['measured_at'][:10]}. {about['cpu']},"
         f" {about['cores']} cores, {about['memory_gb']} GB, {about['system']}; Python {about['python']}, PostgreSQL"
         f" {postgres['server_version'].partition(' ')[0]} (shared_buffers {postgres['shared_buffers']},"
-        f" fsync {postgres['fsync']}).\n"
+        f" fsync {postgres['fsync']}, compression by {postgres['compressions']}).\n"
     )
 
 

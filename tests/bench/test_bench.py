@@ -16,13 +16,19 @@ from tests.bench.machine import ROOT
 from tests.bench.targets import targets
 
 
-def part(*rates: float, wal: float = 10.0, shares: tuple[float, ...] = (0.98,)) -> results.Results:
-    """Return results whose rounds have these rates, the bare loop's being 100."""
+def part(
+    *rates: float, wal: float = 10.0, shares: tuple[float, ...] = (0.98,), server: tuple[str, str] = ("15.14", "pglz")
+) -> results.Results:
+    """Return results whose rounds have these rates, the bare loop's being 100, on a ``server`` of such a version."""
     rounds = [
         {"unchanged": {"ours": {"rows_per_second": rate, "wal_bytes_per_offer": wal}, "bare": {"rows_per_second": 100}}}
         for rate in rates
     ]
-    return {"loads": {"1000": {"rounds": rounds}}, "budgets": {"slow": {"found": {"shares": list(shares)}}}}
+    about = {"postgres": dict(zip(("server_version", "compressions"), server, strict=True))}
+    return {
+        "loads": {"1000": {"about": about, "rounds": rounds}},
+        "budgets": {"slow": {"found": {"shares": list(shares)}}},
+    }
 
 
 def worse(then: results.Results, now: results.Results) -> list[str]:
@@ -60,6 +66,24 @@ def test_compares_only_what_both_have() -> None:
     now["loads"]["2000"] = now["loads"].pop("1000")
     del now["budgets"]
     assert not list(check.comparisons(part(80), now))
+
+
+@pytest.mark.parametrize(
+    ("server", "count"), [(("15.2 (Debian 15.2-1)", "pglz"), 3), (("15.14", "pglz, lz4"), 1), (("18.6", "pglz"), 1)]
+)
+def test_compares_loads_of_one_postgresql(server: tuple[str, str], count: int) -> None:
+    """How fast both loops are depends on the server: only the share of the budget does not."""
+    assert len(list(check.comparisons(part(80), part(80, server=server)))) == count
+
+
+def test_says_why_loads_are_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It names both servers, and compares the rest."""
+    then, now = tmp_path / "then.json", tmp_path / "now.json"
+    results.write(then, part(80))
+    results.write(now, part(10, server=("18.6", "pglz, lz4")))
+    assert check.main([str(now), "--baseline", str(then)]) == 0
+    said = capsys.readouterr().out
+    assert "measured on PostgreSQL 18 with pglz, lz4, the last release's on PostgreSQL 15 with pglz\n" in said
 
 
 @pytest.mark.parametrize(("rate", "code", "said"), [(80, 0, "0 worse"), (50, 1, f"WORSE {RATE}")])

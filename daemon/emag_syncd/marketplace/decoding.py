@@ -16,7 +16,9 @@ LONGEST_SHOWN = 200
 _INT4 = 2**31
 _INT8 = 2**63
 _FOUR_PLACES = Decimal("0.0001")
-_PRICE_LIMIT = Decimal(10) ** 10
+_PRICE_LIMIT = Decimal(10) ** 10 - _FOUR_PLACES / 2
+"""Prices from here on have more digits than their column, once they are rounded."""
+_LOWEST_PRICE = -_PRICE_LIMIT
 _OWNERS = (1, 2)
 _MAIN_IMAGE = (1, "1")
 
@@ -93,13 +95,10 @@ def _price(value: Any) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise _OddError("not an amount")
     amount = Decimal(value)
-    if not -_PRICE_LIMIT < amount < _PRICE_LIMIT:
+    if not _LOWEST_PRICE < amount < _PRICE_LIMIT:
         raise _OddError("out of range")
     # PostgreSQL rounds half away from zero, and so must what is compared with its columns.
-    price = amount.quantize(_FOUR_PLACES, ROUND_HALF_UP)
-    if not -_PRICE_LIMIT < price < _PRICE_LIMIT:
-        raise _OddError("out of range after rounding")
-    return price
+    return amount.quantize(_FOUR_PLACES, ROUND_HALF_UP)
 
 
 def _status(value: Any) -> int | None:

@@ -25,7 +25,8 @@ _ESCAPE_BYTES = re.compile(_ESCAPE.pattern.encode())
 
 def readable(raw: bytes) -> tuple[bytes, Any]:
     """Return well-formed JSON as jsonb takes it, and what it says: ``raw`` itself wherever that will do."""
-    if raw.count(b"{") + raw.count(b"[") <= DEEPEST and not _ESCAPE_BYTES.search(raw):
+    is_escaped = b"\\u" in raw and _ESCAPE_BYTES.search(raw)
+    if not is_escaped and raw.count(b"{") + raw.count(b"[") <= DEEPEST:
         try:
             return raw, parse(raw)
         except (msgspec.DecodeError, ValueError):
