@@ -108,6 +108,7 @@ async def measure(
 async def _ours(on: Stage) -> Figures:
     figures: Figures = {}
     async with daemon(on.settings) as ours:
+        await ours.settle()
         async with on.observer.watched(figures), _probed(ours, figures), _first_rows(on, figures):
             cpu, began = cpu_seconds(ours.pid), time.monotonic()
             said = (await ours.sync())["data"]

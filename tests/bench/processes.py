@@ -20,6 +20,10 @@ PAGE = 100
 AT_ONCE = 4
 PATIENT = aiohttp.ClientTimeout(total=None)
 
+LOOKED_EVERY = 0.25
+BUSY = 0.03
+"""Seconds of processor time, in that time, that an idle daemon does not take."""
+
 
 def login(account: str) -> tuple[str, str]:
     """Return user and password of an account of the simulated marketplace."""
@@ -117,6 +121,13 @@ class DaemonUnderTest:
         self.session = session
         self.pid = process.pid
         self.lags: list[tuple[float, float]] = []
+
+    async def settle(self) -> None:
+        """Wait until the work of its start is done, sweeps and counts: a daemon runs for weeks."""
+        spent = -BUSY
+        while (now := cpu_seconds(self.pid)) - spent >= BUSY:
+            spent = now
+            await asyncio.sleep(LOOKED_EVERY)
 
     async def sync(self) -> dict[str, Any]:
         """Do a full sync of all accounts, and return what the API says of it."""
