@@ -196,4 +196,5 @@ def _peers(offers: int, part: dict[str, Any]) -> str:
         "peak MB",
         "WAL of the second, MB per 20,000",
     ]
-    return f"### Beside other tools: {offers:,} offers\n\n{_about(part)}\n{table(head, rows)}"
+    title = f"### Beside other tools: {offers:,} offers"
+    return f"{title}\n\n{_about(part)}Medians of {part['rounds']} rounds.\n\n{table(head, rows)}"

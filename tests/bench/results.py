@@ -60,6 +60,15 @@ class Spread:
         return f"{shown} ({min(self.values):,.{digits}f} to {max(self.values):,.{digits}f})"
 
 
+def middle(rounds: Sequence[Any]) -> Any:
+    """Return the median of each figure over the rounds that have it; of what is no figure, the latest."""
+    latest = rounds[-1]
+    if isinstance(latest, dict):
+        keys = dict.fromkeys(key for one in rounds for key in one)
+        return {key: middle([one[key] for one in rounds if key in one]) for key in keys}
+    return median(rounds) if isinstance(latest, int | float) else latest
+
+
 def spread(
     rounds: Sequence[dict[str, dict[str, Figures]]], load: str, figure: Callable[[dict[str, Figures]], float | None]
 ) -> Spread | None:

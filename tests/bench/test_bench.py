@@ -130,6 +130,20 @@ def test_figures_that_miss_their_targets_are_named(
     assert {one.name for one in targets(found) if not one.reached} == missed
 
 
+def test_the_middle_of_rounds() -> None:
+    """Each figure's median, of the rounds that have it; of names the latest."""
+    rounds = [
+        {"dlt": {"version": "1", "first": {"rate": 5}}},
+        {"dlt": {"version": "1", "first": {"rate": 1}}},
+        {"dlt": {"version": "2", "error": "not here"}},
+        {"dlt": {"version": "2", "first": {"rate": 3}}, "ours": {"first": {"rate": 9}}},
+    ]
+    assert results.middle(rounds) == {
+        "dlt": {"version": "2", "first": {"rate": 3}, "error": "not here"},
+        "ours": {"first": {"rate": 9}},
+    }
+
+
 def bench(output: Path, *arguments: str) -> str:
     """Run the benchmark as ``make bench`` does; return what it printed."""
     command = [sys.executable, "-m", "tests.bench", "--output", str(output), *arguments]

@@ -173,18 +173,25 @@ async def main(arguments: Sequence[str]) -> None:
     configure_logging(Log(level="error"))
     parser = argparse.ArgumentParser(prog="python -m tests.bench.peers", description=__doc__)
     parser.add_argument("--offers", type=int, default=20_000, help="offers of the catalogue")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="how often each tool is measured; what counts is the median"
+    )
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), help="which tools")
     parser.add_argument("--postgres", type=Path, help="folder of the programs of the PostgreSQL to start")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="the file of the results, in JSON")
     options = parser.parse_args(arguments)
     found = results.read(options.output)
+    rounds: list[dict[str, Figures]] = []
     async with server(options.postgres, on_network=True) as dsn:
         said = about(command("tests.bench.peers", arguments), await describe(dsn))
-        async with aclosing(measure(dsn, options.offers, options.peers)) as known:
-            async for measured in known:
-                part = {"about": said, "found": measured}
-                results.put(found, results.PEERS, str(options.offers), part)
-                results.write(options.output, found)
+        for _ in range(options.rounds):
+            async with aclosing(measure(dsn, options.offers, options.peers)) as known:
+                async for measured in known:
+                    seen = [*rounds, measured]
+                    part = {"about": said, "rounds": len(seen), "found": results.middle(seen)}
+                    results.put(found, results.PEERS, str(options.offers), part)
+                    results.write(options.output, found)
+            rounds.append(measured)
     size = str(options.offers)
     sys.stdout.write(markdown({results.PEERS: {size: found[results.PEERS][size]}}))
 
