@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from emag_syncd.domain.errors import BusyError, SlotTakenError
+from emag_syncd.domain.errors import BusyError, SetBackError, SlotTakenError
 from emag_syncd.domain.runs import Counters, ErrorKind, Lease, Operation, Outcome, RunError, Status, Trigger
 from emag_syncd.storage.database import Database
 from tests.support.offers import PROGRESS, STALE_AFTER, Connection, claimed, creating, offer, request
@@ -218,6 +218,21 @@ async def test_finish_happens_once(ledger: AnyLedger, side: Side) -> None:
     assert await side.versions() == before
     assert await ledger.ended_as(lease.run_id, Status.COMPLETED) is not None
     assert await ledger.ended_as(lease.run_id, Status.FAILED) is None
+
+
+async def test_finish_misses_no_commit(ledger: AnyLedger, side: Side) -> None:
+    """A run ends with all the commits that it made, and with what they said, or not at all."""
+    lease = await claimed(ledger)
+    batch = creating(offer(1))
+    batch.warnings = [{"column": "name"}]
+    await side.mirror.commit(lease, None, batch, PROGRESS, commits=0)
+    with pytest.raises(SetBackError, match="made 2 commits"):
+        await ledger.finish(lease, DONE, Counters(), commits=2)
+    assert (await row_of(ledger, lease.run_id))["status"] == "running"
+    row = await ledger.finish(lease, DONE, Counters(), commits=1)
+    assert row is not None
+    assert msgspec.json.decode(row["warnings"]) == [{"column": "name"}]
+    assert await ledger.finish(lease, DONE, Counters(), commits=2) is None
 
 
 @pytest.mark.parametrize("scan_done", [True, False])

@@ -258,6 +258,8 @@ class MirrorTwin:
         now = self._tables.now()
         row |= {"commits": commits + 1, "heartbeat_at": now, "total_items": progress.total_items}
         row["lease_expires_at"] = now + timedelta(seconds=self._lease_seconds)
+        if batch.warnings is not None:
+            row["warnings"] = msgspec.json.encode(batch.warnings)
         self._tables.progress[lease.account] = {"sync_log_id": lease.run_id, **asdict(progress)}
         if scan is not None:
             self._tables.pages += [(scan.id, scan.pass_no, page.start, page.end) for page in batch.pages]
