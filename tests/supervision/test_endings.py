@@ -13,6 +13,7 @@ from emag_syncd.domain.runs import ErrorKind, Operation, Outcome, RunRequest, St
 from emag_syncd.service.core import Core
 from emag_syncd.storage.connections import Limits
 from emag_syncd.storage.database import Database
+from emag_syncd.supervision.recorder import kinds_of
 from emag_syncd.sync.context import RunContext
 from tests.support.engines import DONE, at_once, core_on, engine_of, for_ever, sample, start, until_stopped
 from tests.support.offers import PROGRESS, Connection, creating, expire, offer, rows
@@ -78,6 +79,25 @@ async def test_a_cancelled_run_writes_nothing_more(database: Database, sql: Conn
         assert sample(core, "emag_sync_in_progress", account="main") == 0
         engine_of(core).act = at_once
         assert (await ended(await start(core))).status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("is_through", "status", "kinds"), [(False, "cancelled", [ErrorKind.SHUTDOWN]), (True, "completed", [])]
+)
+async def test_an_interrupted_run_ends_as_it_is_told(
+    database: Database, *, is_through: bool, status: str, kinds: list[ErrorKind]
+) -> None:
+    """By who interrupts it first; unless it is through by then, and what it came to counts."""
+    async with core_on(database, at_once) as core:
+        opened = gate(core)
+        handle = await start(core)
+        if is_through:
+            opened.set()
+        handle.interrupt(Outcome.of(Status.CANCELLED, ErrorKind.SHUTDOWN, "The daemon was shut down"))
+        handle.interrupt(None)
+        row = await handle.finished
+        assert row is not None
+        assert (row["status"], kinds_of(row)) == (status, kinds)
 
 
 @pytest.mark.parametrize("statement", ["UPDATE emag_sync_logs SET status = 'failed'", "DELETE FROM emag_sync_logs"])
