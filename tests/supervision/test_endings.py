@@ -206,6 +206,30 @@ async def test_the_end_by_somebody_else_is_not_ours(proxied: Proxied, sql: Conne
         assert await sql.fetchval("SELECT errors FROM emag_sync_logs") == "7"
 
 
+@pytest.mark.parametrize(
+    ("outcome", "status", "kinds"),
+    [
+        (DONE, "failed", [ErrorKind.DATABASE]),
+        (Outcome.of(Status.PARTIAL, ErrorKind.PROTOCOL, "a page is missing"), "partial", [ErrorKind.PROTOCOL]),
+    ],
+)
+async def test_commits_that_the_database_lost(
+    database: Database, sql: Connection, outcome: Outcome, status: str, kinds: list[ErrorKind]
+) -> None:
+    """A run may say that all is there when the database has each of its commits, and not otherwise."""
+
+    async def set_back(context: RunContext) -> Outcome:
+        await core.mirror.commit(context.lease, None, creating(offer(1)), PROGRESS, commits=0)
+        context.commits += 1
+        await sql.execute("UPDATE emag_sync_logs SET commits = 0")
+        return outcome
+
+    async with core_on(database, set_back) as core:
+        row = await (await start(core)).finished
+        assert row is not None
+        assert (row["status"], kinds_of(row)) == (status, kinds)
+
+
 async def test_an_end_that_can_not_be_recorded(database: Database, sql: Connection) -> None:
     """It is no reason to hold the account for ever: without heartbeats the watchdog ends the row."""
     async with core_on(database, at_once) as core:
