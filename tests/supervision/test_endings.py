@@ -15,11 +15,12 @@ from emag_syncd.storage.connections import Limits
 from emag_syncd.storage.database import Database
 from emag_syncd.supervision.recorder import kinds_of
 from emag_syncd.sync.context import RunContext
+from tests.supervision.conftest import FINISH_WAITS
 from tests.support.engines import DONE, at_once, core_on, engine_of, for_ever, sample, start, until_stopped
 from tests.support.offers import PROGRESS, Connection, creating, expire, offer, rows
 from tests.support.outages import terminate_backends
 from tests.support.proxy import Proxy
-from tests.support.server import database_proxy
+from tests.support.server import database_proxy, target_of
 from tests.support.syncing import ended
 from tests.support.waiting import until
 
@@ -155,6 +156,22 @@ async def test_an_end_is_recorded_when_the_database_is_back(proxied: Proxied) ->
         proxy.resume()
         assert (await ended(handle)).status == "completed"
         await until(lambda: not core.supervisor.handles())
+
+
+async def test_an_end_is_tried_again_until_it_is_recorded(proxied: Proxied, database_url: str) -> None:
+    """After longer waits, the longest of which then stays."""
+    proxy, database = proxied
+    async with core_on(database, at_once) as core:
+        opened = gate(core)
+        handle = await start(core)
+        proxy.point_at(("127.0.0.1", 1))
+        opened.set()
+        with structlog.testing.capture_logs() as logged:
+            await until(lambda: len([line for line in logged if line["action"] == "run_unrecorded"]) >= 5)
+        waits = [line["wait_seconds"] for line in logged if line["action"] == "run_unrecorded"]
+        assert waits[:5] == [*FINISH_WAITS, *[FINISH_WAITS[-1]] * 2]
+        proxy.point_at(target_of(database_url))
+        assert (await ended(handle)).status == "completed"
 
 
 async def test_an_end_is_recorded_although_connections_are_killed(database: Database, sql: Connection) -> None:

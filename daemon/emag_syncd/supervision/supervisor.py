@@ -252,7 +252,7 @@ class Supervisor:
             except DatabaseError as error:
                 if not error.may_pass:
                     raise
-                log.warning("run not recorded yet", action="run_unrecorded", error=str(error))
+                log.warning("run not recorded yet", action="run_unrecorded", wait_seconds=wait, error=str(error))
                 await asyncio.sleep(wait)
             else:
                 return row
