@@ -134,3 +134,15 @@ async def start(core: Core, account: str = "main", operation: Operation = Operat
 def sample(core: Core, name: str, **labels: str) -> float | None:
     """Return the value of a metric."""
     return core.metrics.registry.get_sample_value(name, labels)
+
+
+def gate(core: Core, outcome: Outcome = DONE) -> asyncio.Event:
+    """Let the runs of ``core`` end as ``outcome`` says once the returned event is set."""
+    opened = asyncio.Event()
+
+    async def act(_context: RunContext) -> Outcome:
+        await opened.wait()
+        return outcome
+
+    engine_of(core).act = act
+    return opened

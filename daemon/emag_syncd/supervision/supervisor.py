@@ -158,7 +158,7 @@ class Supervisor:
             # Without heartbeats the watchdog ends the row: better late than a row that lies.
             log.exception("supervision failed", action="supervision_failed", run_id=str(handle.lease.run_id))
         finally:
-            self._handles.pop(handle.lease.run_id, None)
+            del self._handles[handle.lease.run_id]
             if not handle.finished.done():
                 handle.finished.set_result(None)
 
