@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from emag_syncd.domain.errors import CredentialsError
-from emag_syncd.domain.runs import Outcome
+from emag_syncd.domain.runs import ErrorKind, Outcome, Status
 from emag_syncd.storage.database import Database
 from emag_syncd.sync.context import RunContext
 from tests.support.engines import (
@@ -111,6 +111,20 @@ async def test_a_run_that_never_comes_back_is_abandoned(database: Database) -> N
         (line,) = [line for line in logged if line["action"] == "run_abandoned"]
         assert any("engines.py" in frame and "__call__" in frame for frame in line["where"])
         assert "wait" in line["where"][-1]
+
+
+async def test_an_interrupted_run_that_never_comes_back_is_abandoned(database: Database) -> None:
+    """Long before its deadline, and its end is what the interruption says."""
+    deaf = Deaf()
+    async with core_on(database, deaf, sync={"timeout_seconds": 3600, "abandon_after_seconds": 0.1}) as core:
+        handle = await start(core)
+        await until(lambda: f"run {handle.lease.run_id}" in {task.get_name() for task in asyncio.all_tasks()})
+        handle.interrupt(Outcome.of(Status.CANCELLED, ErrorKind.SHUTDOWN, "The daemon was shut down"))
+        end = await ended(handle)
+        assert (end.status, end.kinds) == ("cancelled", ["shutdown"])
+        assert sample(core, "emag_sync_abandoned_total", account="main") == 1
+        assert deaf.heard >= 1
+        deaf.released.set()
 
 
 async def test_an_abandoned_run_blocks_nobody(database: Database) -> None:
