@@ -142,13 +142,31 @@ async def test_commits_that_the_database_lost(
         assert (row["status"], kinds_of(row)) == (status, kinds)
 
 
+async def test_an_end_in_a_database_that_is_being_restored(database: Database, sql: Connection) -> None:
+    """Its triggers and constraints come last: nobody says how long the run took, and who waits for its end is told."""
+    await sql.execute("ALTER TABLE emag_sync_logs DISABLE TRIGGER USER")
+    async with core_on(database, at_once) as core:
+        told: list[str] = []
+        core.recorder.subscribe(lambda event, _: told.append(event))
+        row = await (await start(core)).finished
+        assert row is not None
+        assert (row["status"], row["duration_seconds"]) == ("completed", None)
+        await until(lambda: told == ["started", "ended"])
+        counted = {"account": "main", "operation": "full_sync", "status": "completed"}
+        assert sample(core, "emag_sync_runs_total", **counted) == 1
+        assert sample(core, "emag_sync_duration_seconds_count", **counted) == 0
+
+
 async def test_an_end_that_can_not_be_recorded(database: Database, sql: Connection) -> None:
     """It is no reason to hold the account for ever: without heartbeats the watchdog ends the row."""
     async with core_on(database, at_once) as core:
         engine_of(core).act = lambda _context: _returning(Outcome(cast("Status", "astray")))
+        told: list[str] = []
+        core.recorder.subscribe(lambda event, _: told.append(event))
         with structlog.testing.capture_logs() as logged:
             handle = await start(core)
             assert await handle.finished is None
+        assert told == ["started", "lost"]
         assert "supervision_failed" in [line["action"] for line in logged]
         assert core.supervisor.handles() == []
         await expire(sql, handle.lease)

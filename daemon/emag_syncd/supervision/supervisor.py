@@ -157,6 +157,7 @@ class Supervisor:
         except Exception:
             # Without heartbeats the watchdog ends the row: better late than a row that lies.
             log.exception("supervision failed", action="supervision_failed", run_id=str(handle.lease.run_id))
+            self._recorder.lost(handle.lease)
         finally:
             del self._handles[handle.lease.run_id]
             if not handle.finished.done():
