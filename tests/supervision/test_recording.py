@@ -62,11 +62,14 @@ async def test_an_end_is_tried_again_until_it_is_recorded(proxied: Proxied, data
         proxy.point_at(("127.0.0.1", 1))
         opened.set()
         with structlog.testing.capture_logs() as logged:
-            await until(lambda: len([line for line in logged if line["action"] == "run_unrecorded"]) >= 5)
-        waits = [line["wait_seconds"] for line in logged if line["action"] == "run_unrecorded"]
+            waits = await until(lambda: len(found := _waits(logged)) >= 5 and found)
         assert waits[:5] == [*FINISH_WAITS, *[FINISH_WAITS[-1]] * 2]
         proxy.point_at(target_of(database_url))
         assert (await ended(handle)).status == "completed"
+
+
+def _waits(logged: list[Any]) -> list[float]:
+    return [line["wait_seconds"] for line in logged if line["action"] == "run_unrecorded"]
 
 
 async def test_an_end_is_recorded_although_connections_are_killed(database: Database, sql: Connection) -> None:

@@ -157,7 +157,7 @@ class Supervisor:
         except Exception:
             # Without heartbeats the watchdog ends the row: better late than a row that lies.
             log.exception("supervision failed", action="supervision_failed", run_id=str(handle.lease.run_id))
-            self._recorder.lost(handle.lease)
+            self._gone(handle)
         finally:
             del self._handles[handle.lease.run_id]
             if not handle.finished.done():
@@ -261,6 +261,10 @@ class Supervisor:
 
     def _lost(self, handle: Handle) -> None:
         log.warning("run was ended by somebody else", action="run_lost")
+        self._gone(handle)
+
+    def _gone(self, handle: Handle) -> None:
+        """Tell that a run is gone whose end nobody here can tell of, unless its account has another one by now."""
         account = handle.lease.account
         if all(other is handle or other.lease.account != account for other in self._handles.values()):
             self._recorder.lost(handle.lease)
