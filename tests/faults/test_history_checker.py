@@ -28,7 +28,8 @@ CORRUPTIONS = {
     "no page without its checkpoint": "DELETE FROM emag_sync_scan_pages",
     "a completed run leaves no scan": "UPDATE emag_sync_logs SET status = 'completed' WHERE scan_id IS NOT NULL",
     "an ended run says when": "UPDATE emag_sync_logs SET duration_seconds = 7 WHERE status = 'failed'",
-    "an ended run has no lease": "UPDATE emag_sync_logs SET lease_token = id WHERE status = 'failed'",
+    "an ended run has no lease": "ALTER TABLE emag_sync_logs DROP CONSTRAINT emag_sync_logs_ended_without_lease;"
+    " UPDATE emag_sync_logs SET lease_token = id WHERE status = 'failed'",
     "a completed run has no error": "UPDATE emag_sync_logs SET status = 'completed' WHERE status = 'failed'",
     "a change has its run": "DELETE FROM emag_sync_logs WHERE status = 'failed'",
     "no checkpoint without its run": "UPDATE emag_sync_logs SET pages_processed = 0",

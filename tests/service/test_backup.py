@@ -73,6 +73,7 @@ async def test_a_dump_of_a_run_in_progress(
         await dumps.dump(database_url)
         slowed(sandbox, 0)
         await completed(sql)
+        await until(lambda: receiver.heard)
         daemon.send(signal.SIGTERM)
         assert await daemon.ended() == 0
     assert await ended_as(sql, run_id) == ("completed", None)

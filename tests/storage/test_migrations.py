@@ -200,10 +200,30 @@ async def test_a_second_running_row_is_refused(sql: Connection) -> None:
     await sql.execute(INSERT_RUN.replace("'main'", "'fbe'"))
 
 
+async def downgraded(sql: Connection, revisions: str) -> None:
+    """Take migrations back, given as Alembic writes a range of them, newest first."""
+    output = io.StringIO()
+    await asyncio.to_thread(command.downgrade, _config(output, {}), revisions, sql=True)
+    await sql.execute(output.getvalue())
+
+
+async def test_leases_of_ended_runs_are_taken_from_them(database_url: str, sql: Connection) -> None:
+    """Runs that ended under a restore kept theirs in earlier versions; with them the constraint could not be made."""
+    await downgraded(sql, "0010:0009")
+    await sql.execute(INSERT_RUN)
+    await sql.execute("UPDATE emag_sync_logs SET status = 'failed'")
+    await sql.execute("UPDATE emag_sync_logs SET lease_token = id, lease_expires_at = now()")
+    await sql.execute(INSERT_RUN)
+    await sql.execute("UPDATE emag_sync_logs SET lease_token = id WHERE status = 'running'")
+    assert await migrate(database_url) == ["0010"]
+    rows = await sql.fetch(
+        "SELECT status, lease_token IS NULL AND lease_expires_at IS NULL AS free FROM emag_sync_logs"
+    )
+    assert {tuple(row) for row in rows} == {("failed", True), ("running", False)}
+
+
 async def test_the_downgrade_removes_everything(database_url: str, sql: Connection) -> None:
     """The migrations can be taken back without a trace."""
-    output = io.StringIO()
-    await asyncio.to_thread(command.downgrade, _config(output, {}), f"{REVISIONS[-1]}:base", sql=True)
-    await sql.execute(output.getvalue())
+    await downgraded(sql, f"{REVISIONS[-1]}:base")
     assert await tables(database_url) <= {VERSION_TABLE}
     assert await sql.fetchval("SELECT count(*) FROM pg_proc WHERE proname LIKE 'emag%'") == 0

@@ -7,7 +7,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from emag_syncd.domain.errors import BusyError, FencedError
+from emag_syncd.domain.errors import BusyError, DatabaseError, FencedError
 from emag_syncd.domain.runs import Counters, ErrorKind, Operation, Outcome, RunError, Status
 from emag_syncd.storage.database import Database
 from emag_syncd.storage.ledger import Ledger
@@ -176,6 +176,23 @@ async def test_back_to_running_by_hand(ledger: Ledger, database: Database, sql: 
     await grow_old(sql, lease.run_id, STALE_AFTER + 1)
     (row,) = await ledger.reap(stale_after_seconds=STALE_AFTER)
     assert row["id"] == lease.run_id
+
+
+@pytest.mark.parametrize(
+    ("part", "statement"),
+    [
+        ("emag_sync_logs_one_running", "DROP INDEX emag_sync_logs_one_running"),
+        ("emag_sync_logs_one_per_slot", "DROP INDEX emag_sync_logs_one_per_slot"),
+        ("emag_sync_logs_status_changed", "DROP TRIGGER emag_sync_logs_status_changed ON emag_sync_logs"),
+        ("emag_sync_logs_ended", "DROP TRIGGER emag_sync_logs_ended ON emag_sync_logs"),
+    ],
+)
+async def test_a_ledger_in_parts(ledger: Ledger, sql: Connection, part: str, statement: str) -> None:
+    """Where a rule of the ledger is missing no run begins: rows that break it would keep it from being made."""
+    await sql.execute(statement)
+    with pytest.raises(DatabaseError, match=f"not whole: {part} is missing"):
+        await claimed(ledger, "main")
+    assert await ledger.running() == []
 
 
 async def test_a_deleted_run(ledger: Ledger, database: Database, sql: Connection) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from emag_syncd.domain.errors import BusyError, SetBackError, SlotTakenError
+from emag_syncd.domain.errors import BusyError, DatabaseError, SetBackError, SlotTakenError
 from emag_syncd.domain.runs import (
     PRODUCTS,
     Counters,
@@ -60,6 +60,11 @@ class Ledger:
         Raises BusyError when another run is under way, SlotTakenError when the slot has had its run.
         """
         async with self._connections.use() as conn:
+            if part := await sql.missing_part(conn):
+                raise DatabaseError(
+                    f"the database is not whole: {part} is missing",
+                    remedy="let it be restored to the end; where nobody restores it, restore it from a backup",
+                )
             reap = sql.reap(conn, account=request.account, stale_after_seconds=stale_after_seconds)
             if (reaped := await self._fetch(reap)) and on_reaped is not None:
                 on_reaped(reaped)

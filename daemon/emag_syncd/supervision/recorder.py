@@ -75,16 +75,12 @@ class Recorder:
         self._tell("lost", {"id": str(lease.run_id), "account_type": lease.account})
 
     def ended(self, row: Record) -> None:
-        """A run ended; ``row`` is what the ledger says of it. One line of the log holds all of it.
-
-        How long it took is missing where the trigger that says so is: in a database that is being restored.
-        """
-        duration: float | None = row["duration_seconds"]
+        """A run ended; ``row`` is what the ledger says of it. One line of the log holds all of it."""
         self._metrics.run_finished(
             row["account_type"],
             Operation(row["operation"]),
             Status(row["status"]),
-            duration,
+            row["duration_seconds"],
             kinds_of(row),
             run_id=str(row["id"]),
             whole=b'"max_pages"' not in row["sync_params"],
@@ -97,7 +93,7 @@ class Recorder:
             account=row["account_type"],
             errors=msgspec.json.decode(row["errors"]),
             **{name: row[name] for name in ("operation", "status", "triggered_by")},
-            duration_seconds=None if duration is None else round(duration, 3),
+            duration_seconds=round(row["duration_seconds"], 3),
             total_items=row["total_items"],
             **{name: row[name] for name in Counters.__slots__},
         )

@@ -87,20 +87,19 @@ class Metrics:
         account: str,
         operation: Operation,
         status: Status,
-        duration: float | None,
+        duration: float,
         errors: Iterable[ErrorKind] = (),
         *,
         run_id: str | None = None,
         whole: bool = True,
     ) -> None:
-        """Count the run ``run_id`` that ended, after ``duration`` seconds if that is known, and its errors.
+        """Count the run ``run_id`` that ended, after ``duration`` seconds, and its errors.
 
         One that did not read the ``whole`` of what there is proves nothing of how fresh the copy is.
         """
         account = self._known(account)
         self.run_lost(account)
-        if duration is not None:
-            self._series.duration.observe(account, operation, status, value=duration, run_id=run_id)
+        self._series.duration.observe(account, operation, status, value=duration, run_id=run_id)
         self._series.runs.add(account, operation, status)
         for kind in errors:
             self._series.errors.add(account, kind)

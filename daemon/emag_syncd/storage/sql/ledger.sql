@@ -1,5 +1,15 @@
 -- The run ledger. Every time is PostgreSQL's own; every write of a run is conditional on its lease token.
 
+-- name: missing_part$
+-- What keeps runs apart and ends them, and is not there: a dump's rows are restored long before its indexes and triggers.
+SELECT part FROM unnest(ARRAY[
+    'emag_sync_logs_one_running', 'emag_sync_logs_one_per_slot',
+    'emag_sync_logs_status_changed', 'emag_sync_logs_ended'
+]) AS part
+WHERE to_regclass(part) IS NULL
+    AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'emag_sync_logs'::regclass AND tgname = part)
+LIMIT 1;
+
 -- name: claim^
 INSERT INTO emag_sync_logs (
     id, sync_type, account_type, operation, status, started_at, triggered_by, sync_params, scheduled_for,
