@@ -118,7 +118,7 @@ def no_blocking() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[TestServer]:
     """Run PostgreSQL for the whole session."""
-    with reachable_folder() as folder, TestServer(folder) as server:
+    with reachable_folder(in_memory=True) as folder, TestServer(folder) as server:
         yield server
 
 

@@ -113,7 +113,7 @@ def main() -> int:
     parser.add_argument("--names", nargs="*", default=(), help="patterns of queries, or of mutmut's mutants")
     parser.add_argument("--keep", type=Path, help="a folder for what need not be found out again: which test runs what")
     args = parser.parse_args()
-    with reachable_folder() as folder, TestServer(folder) as server:
+    with reachable_folder(in_memory=True) as folder, TestServer(folder) as server:
         os.environ.update({ADDRESS: server.url, TEMPLATE: server.template})
         kept = (args.keep or folder).absolute()
         kept.mkdir(exist_ok=True)

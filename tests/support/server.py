@@ -22,15 +22,28 @@ ADDRESS = "EMAG_SYNCD_TEST_DATABASE_URL"
 TEMPLATE = "EMAG_SYNCD_TEST_TEMPLATE"
 """Names a database of that server that has the schema: then a session of tests need not make its own."""
 
-FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "200"}
+FAST = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "max_connections": "200",
+    "max_wal_size": "128MB",
+}
+MEMORY = Path("/dev/shm")
+ROOM = 4 << 30
+"""How many bytes must be free there: each process of a parallel session has a server of its own."""
 
 T = TypeVar("T")
 
 
 @contextmanager
-def reachable_folder() -> Iterator[Path]:
-    """Make a folder that PostgreSQL's unprivileged user can reach, which pytest's own are not for root."""
-    folder = Path(tempfile.mkdtemp(prefix="emag-syncd-test-"))
+def reachable_folder(*, in_memory: bool = False) -> Iterator[Path]:
+    """Make a folder that PostgreSQL's unprivileged user can reach, which pytest's own are not for root.
+
+    ``in_memory`` where there is room: a new database for each test is hundreds of small files.
+    """
+    roomy = in_memory and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM
+    folder = Path(tempfile.mkdtemp(prefix="emag-syncd-test-", dir=MEMORY if roomy else None))
     folder.chmod(0o711)
     try:
         yield folder
