@@ -95,10 +95,10 @@ async def test_a_host_that_slept(
     config = configured(tmp_path, sandbox, database_url, OFTEN)
     async with daemon_process(config, **clock.environ) as daemon:
         run_id = await in_mid_run(sql, 1)
+        # What the database's clock makes of the hour: the lease is long over. A stopped process may hold the row.
+        await sql.execute("UPDATE emag_sync_logs SET lease_expires_at = lease_expires_at - interval '1 hour'")
         daemon.send(signal.SIGSTOP)
         clock.set(HOUR)
-        # What the database's clock makes of the hour: the lease is long over.
-        await sql.execute("UPDATE emag_sync_logs SET lease_expires_at = lease_expires_at - interval '1 hour'")
         slowed(sandbox, 0)
         daemon.send(signal.SIGCONT)
         with recovery.timed("the host suspended for an hour", 2, 3):

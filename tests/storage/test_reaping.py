@@ -80,6 +80,29 @@ async def test_a_run_that_hangs_inside_a_transaction_is_reaped(impatient: Databa
     assert row["id"] == lease.run_id
 
 
+async def test_a_run_that_stands_still_between_two_messages_is_reaped(database: Database, sql: Connection) -> None:
+    """A statement that is prepared and not yet executed is under way to the server, which waits without limit then."""
+    side = RealSide(database, sql)
+    ledger = side.daemon("w")
+    lease = await claimed(ledger)
+    await side.expire(lease)
+    with pytest.raises(DatabaseError, match="was lost"):
+        await stand_still(database, lease, ledger)
+    ended = await ledger.get(lease.run_id)
+    assert ended is not None
+    assert ended["status"] == "failed"
+
+
+async def stand_still(database: Database, lease: Lease, ledger: AnyLedger) -> None:
+    """Lock the run's row and stop in the middle of the next statement, until the run is reaped."""
+    async with database.use() as conn, conn.transaction():
+        await conn.execute("UPDATE emag_sync_logs SET heartbeat_at = now() WHERE id = $1", lease.run_id)
+        await conn.prepare("SELECT 'prepared'")
+        (row,) = await ledger.reap(stale_after_seconds=STALE_AFTER)
+        assert row["id"] == lease.run_id
+        await conn.execute("SELECT 'executed'")
+
+
 async def hang(database: Database, lease: Lease, ledger: AnyLedger) -> None:
     """Lock the run's row and do nothing more, until the server has enough of it."""
     async with asyncio.timeout(20), database.use() as conn, conn.transaction():

@@ -148,6 +148,7 @@ class Ledger:
     async def reap(self, *, stale_after_seconds: float) -> list[Record]:
         """End the runs that no live process holds, and return their rows."""
         async with self._connections.use() as conn:
+            await self._fetch(sql.end_stalled(conn))
             return await self._fetch(sql.reap(conn, account=None, stale_after_seconds=stale_after_seconds))
 
     async def held_by(self, prefix: str) -> list[tuple[UUID, str]]:

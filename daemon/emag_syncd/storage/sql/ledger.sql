@@ -82,6 +82,16 @@ WITH ended AS (
 )
 SELECT * FROM ended;
 
+-- name: end_stalled
+-- A process that is stopped between a statement's preparation and its execution holds its run's row, and none of the
+-- server's time limits counts then: to the server the statement is under way. Its session is ended, whose run is over.
+SELECT pg_terminate_backend(session.pid, 1000)
+FROM emag_sync_logs AS run
+JOIN pg_locks AS held ON held.locktype = 'transactionid' AND held.granted AND held.transactionid = run.xmax
+JOIN pg_stat_activity AS session ON session.pid = held.pid
+WHERE run.status = 'running' AND run.lease_expires_at < clock_timestamp()
+    AND session.usename = current_user AND session.state = 'active' AND session.wait_event = 'ClientRead';
+
 -- name: reap
 -- Ends the runs whose process is gone: those whose lease ran out, and those that never had one and are old.
 WITH stale AS (
