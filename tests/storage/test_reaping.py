@@ -68,12 +68,18 @@ async def test_two_reapers_share_the_dead(ledger: AnyLedger, side: Side) -> None
     assert sorted(ended) == sorted(lease.run_id for lease in leases)
 
 
-async def test_a_run_that_hangs_inside_a_transaction_is_reaped(impatient: Database, sql: Connection) -> None:
-    """Its lock holds the reaper off, until the server ends the idle transaction."""
-    side = RealSide(impatient, sql)
+async def overdue(database: Database, sql: Connection) -> tuple[Ledger, Lease]:
+    """Return a ledger, and a run of it whose lease is over."""
+    side = RealSide(database, sql)
     ledger = side.daemon("w")
     lease = await claimed(ledger)
     await side.expire(lease)
+    return ledger, lease
+
+
+async def test_a_run_that_hangs_inside_a_transaction_is_reaped(impatient: Database, sql: Connection) -> None:
+    """Its lock holds the reaper off, until the server ends the idle transaction."""
+    ledger, lease = await overdue(impatient, sql)
     with pytest.raises(DatabaseError, match="was lost"):
         await hang(impatient, lease, ledger)
     (row,) = await ledger.reap(stale_after_seconds=STALE_AFTER)
@@ -82,10 +88,7 @@ async def test_a_run_that_hangs_inside_a_transaction_is_reaped(impatient: Databa
 
 async def test_a_run_that_stands_still_between_two_messages_is_reaped(database: Database, sql: Connection) -> None:
     """A statement that is prepared and not yet executed is under way to the server, which waits without limit then."""
-    side = RealSide(database, sql)
-    ledger = side.daemon("w")
-    lease = await claimed(ledger)
-    await side.expire(lease)
+    ledger, lease = await overdue(database, sql)
     with pytest.raises(DatabaseError, match="was lost"):
         await stand_still(database, lease, ledger)
     ended = await ledger.get(lease.run_id)
